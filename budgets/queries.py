@@ -1,0 +1,132 @@
+"""Reads of this app's rows that more than one door needs."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from django.db.models import QuerySet, Sum
+
+from budgets.models import Budget, Entry, Raise, Repricing, Total
+from budgets.periods import TOTAL, Period, bucket, period, utc
+from budgets.plan import SHADOW
+from tenants.models import Workspace
+
+
+class Sums(NamedTuple):
+    """What was spent, and how much of it is in doubt."""
+
+    nanos: int
+    tokens: int
+    doubt_nanos: int
+    doubt_tokens: int
+
+
+SHADOWS = (SHADOW, "user", "day")  # the one dimension that shadows' budgets count in
+NOTHING = Sums(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One budget's dimension in its current period."""
+
+    of: str
+    per: str
+    period: Period
+
+
+def spent_by_subject(
+    workspace: Workspace, of: str, span: Period, *, subjects: Collection[str] | None = None
+) -> dict[str, Sums]:
+    """What each subject of a kind spent in a period, from the daily totals."""
+    rows = Total.objects.filter(workspace_id=str(workspace.pk), of=of)
+    if span != TOTAL:
+        zone = ZoneInfo(workspace.timezone)
+        rows = rows.filter(
+            day__gte=datetime.fromtimestamp(span.start, zone).date(),
+            day__lt=datetime.fromtimestamp(span.end, zone).date(),
+        )
+    if subjects is not None:
+        rows = rows.filter(subject__in=subjects)
+    found = (
+        rows.order_by()
+        .values_list("subject")
+        .annotate(Sum("nanos"), Sum("tokens"), Sum("doubt_nanos"), Sum("doubt_tokens"))
+    )
+    return {subject: Sums(*sums) for subject, *sums in found}
+
+
+def running_raises(workspace: Workspace, *, at: datetime, budget: Budget | None = None) -> dict[tuple[int, str], int]:
+    """What is granted beyond the limit just now, by (budget's id, subject)."""
+    rows = Raise.objects.filter(workspace=workspace, state=Raise.State.GRANTED, starts_at__lte=at, ends_at__gt=at)
+    if budget is not None:
+        rows = rows.filter(budget=budget)
+    found = rows.order_by().values_list("budget", "subject").annotate(Sum("amount"))
+    return {(pk, subject): amount for pk, subject, amount in found}
+
+
+def spans(workspace: Workspace, budgets: Iterable[Budget], at: float) -> set[Span]:
+    """The dimensions that a workspace's budgets count in, each once."""
+    return {Span(each.of, each.per, period(workspace.timezone, each.per, at)) for each in budgets if each.of != "call"}
+
+
+def opening_sums(at: float, *, opened: set[tuple[str, str, str]] | None = None) -> dict[str, tuple[int, int]]:
+    """(spent, in doubt) by bucket, for every budget's current period: what the counters begin with.
+
+    With `opened`, only for dimensions (workspace, of, per) that are not in it; they are put into it.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for workspace in Workspace.objects.prefetch_related("budgets"):
+        for span in spans(workspace, workspace.budgets.all(), at):
+            dimension = (str(workspace.pk), span.of, span.per)
+            if opened is not None and dimension in opened:
+                continue
+            for subject, sums in spent_by_subject(workspace, span.of, span.period).items():
+                name = (str(workspace.pk), span.of, subject, span.per, span.period.start)
+                found[bucket(*name, "usd")] = (sums.nanos, sums.doubt_nanos)
+                found[bucket(*name, "tokens")] = (sums.tokens, sums.doubt_tokens)
+            if opened is not None:
+                opened.add(dimension)
+    if opened is None or SHADOWS not in opened:
+        found |= shadow_sums(at)
+        if opened is not None:
+            opened.add(SHADOWS)
+    return found
+
+
+def finished_repricings(*, after: int) -> QuerySet[Repricing]:
+    """Repricings that are complete and that are newer than this one."""
+    return Repricing.objects.filter(pk__gt=after, finished_at__isnull=False).order_by("pk")
+
+
+def repriced_by_bucket(row: Repricing, at: float) -> dict[str, int]:
+    """How much a repricing changed each bucket of dollars that is current at this instant."""
+    workspace = row.workspace
+    lines = Entry.objects.filter(
+        workspace_id=str(workspace.pk),
+        at__gte=row.since,
+        at__lt=row.until,
+        status=Entry.Status.REPRICED,
+        attempt__endswith=f"~{row.pk}",
+    )
+    found: dict[str, int] = {}
+    for span in spans(workspace, workspace.budgets.all(), at):
+        column = f"{span.of}_id" if span.of in ("workspace", "team", "key") else span.of
+        within = lines
+        if span.per != "total":
+            within = lines.filter(at__gte=utc(span.period.start), at__lt=utc(span.period.end))
+        for subject, nanos in within.order_by().values_list(column).annotate(Sum("nanos")):
+            if subject and nanos:
+                found[bucket(str(workspace.pk), span.of, subject, span.per, span.period.start, "usd")] = nanos
+    return found
+
+
+def shadow_sums(at: float) -> dict[str, tuple[int, int]]:
+    """(spent, in doubt) today, in UTC, by the bucket of each route whose calls are shadowed."""
+    start = period("UTC", "day", at).start
+    rows = Total.objects.filter(workspace_id=SHADOW, of="user", day=datetime.fromtimestamp(at, UTC).date())
+    return {
+        bucket(SHADOW, "user", row.subject, "day", start, "usd"): (row.nanos, row.doubt_nanos)
+        for row in rows.order_by()
+    }
