@@ -1,0 +1,91 @@
+"""Suites with their cases, and guardrails, over /api/."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+
+from evals.models import Case, Guardrail, Suite
+from tenants.scoped.api import CheckedSerializer, ScopedViewSet, WorkspaceField
+
+
+class SuiteSerializer(CheckedSerializer):
+    workspace = WorkspaceField()
+    gate = serializers.DictField(required=False)
+
+    class Meta:
+        model = Suite
+        fields = ["id", "workspace", "name", "prompt", "route", "gate"]
+
+
+@extend_schema(tags=["Quality"])
+class SuiteViewSet(ScopedViewSet):
+    """Sets of cases that a prompt or a route must pass."""
+
+    area = "evals"
+    queryset = Suite.objects.select_related("workspace")
+    serializer_class = SuiteSerializer
+    filterset_fields = ["workspace__name", "name", "prompt", "route"]
+    search_fields = ["name"]
+
+
+class SuiteField(serializers.PrimaryKeyRelatedField[Suite]):
+    """A suite of a workspace in which the person may change suites."""
+
+    def get_queryset(self) -> Any:
+        view = self.context.get("view")
+        ids = view.access.workspace_ids("change", view.area) if view is not None else frozenset()
+        rows = Suite.objects.select_related("workspace")
+        return rows if ids is None else rows.filter(workspace__in=ids)
+
+
+class CaseSerializer(CheckedSerializer):
+    suite = SuiteField(queryset=Suite.objects.all())
+    inputs = serializers.DictField(required=False)
+    messages = serializers.ListField(child=serializers.DictField(), required=False, allow_null=True)
+    assertions = serializers.ListField(child=serializers.DictField(), required=False)
+    tags = serializers.ListField(child=serializers.CharField(max_length=80), required=False)
+
+    class Meta:
+        model = Case
+        fields = ["id", "suite", "name", "inputs", "messages", "expected", "assertions", "tags", "position"]
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if self.instance is not None and "suite" in attrs and attrs["suite"] != self.instance.suite:
+            raise serializers.ValidationError({"suite": "A case stays in its suite."})
+        return super().validate(attrs)
+
+
+@extend_schema(tags=["Quality"])
+class CaseViewSet(ScopedViewSet):
+    """Questions of suites, and what must hold of the answers."""
+
+    area = "evals"
+    workspace_path = "suite__workspace"
+    queryset = Case.objects.select_related("suite")
+    serializer_class = CaseSerializer
+    filterset_fields = ["suite", "suite__name", "name"]
+    search_fields = ["name"]
+
+
+class GuardrailSerializer(CheckedSerializer):
+    workspace = WorkspaceField()
+    words = serializers.ListField(child=serializers.CharField(max_length=200), required=False, max_length=10_000)
+    options = serializers.DictField(required=False)
+
+    class Meta:
+        model = Guardrail
+        fields = ["id", "workspace", "kind", "action", "threshold", "words", "options", "position"]
+
+
+@extend_schema(tags=["Policies"])
+class GuardrailViewSet(ScopedViewSet):
+    """Checks on what goes in and what comes out."""
+
+    area = "workspace"
+    queryset = Guardrail.objects.select_related("workspace")
+    serializer_class = GuardrailSerializer
+    filterset_fields = ["workspace__name", "kind", "action"]
+
+
+ROUTES = (("suites", SuiteViewSet), ("cases", CaseViewSet), ("guardrails", GuardrailViewSet))

@@ -1,0 +1,1 @@
+"""What `manage.py check` and `doctor` ask of this app. None yet."""

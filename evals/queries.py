@@ -1,0 +1,1 @@
+"""Reads of this app's rows that more than one door needs."""

@@ -1,0 +1,1 @@
+"""Writes to this app's rows: keyword-only functions that check, act and log."""
