@@ -1,0 +1,48 @@
+"""Opening what counts: in this process alone, or together with other workers in Redis."""
+
+import logging
+import os
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from budgets.courier import Courier
+from budgets.ledger.keeper import Keeper
+from budgets.ledger.memory import MemoryLedger
+from budgets.ledger.redis import LUA, RedisLedger
+from budgets.running import Watch
+from gateway.counters.batch import LIMITS, RedisBatch, script_of
+from gateway.counters.memory import MemoryCounters
+from gateway.counters.redis import RedisCounters
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """Hand `counters` and `ledger` to the compilers, and stop every one of `background` at the end."""
+
+    counters: Any
+    ledger: Any
+    background: list[Any]
+
+
+def start_counting(redis_url: str, *, workers: int = 1) -> Counting:
+    """Rate limits and budgets for this worker, one of so many. After the last fork; call `watch` once all is compiled."""
+    worker = f"{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
+    if not redis_url:
+        ledger = MemoryLedger()
+        return Counting(MemoryCounters(), ledger, [Watch(ledger, worker), Courier()])
+    script = script_of(LIMITS, LUA)
+    batch = RedisBatch(redis_url, script)
+    shared = RedisLedger(batch, worker)
+    batch.heard, batch.restarted = shared.heard, shared.restarted
+    keeper = Keeper(shared, redis_url, script, lambda: batch.loop)
+    try:
+        keeper.turn()
+    except RedisError as error:
+        log.warning("Redis does not answer (%s); calls under budgets are refused until it does", error)
+    return Counting(RedisCounters(batch, workers=workers), shared, [keeper, Watch(shared, worker), Courier()])

@@ -1,0 +1,153 @@
+"""What a serving process opens after its start and closes at its end, in order."""
+
+import gc
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from audit.running import Recording, start_recording
+from audit.writer import sinks, told
+from budgets.services.spending import book_records
+from gateway import reload
+from gateway.caching.local import LocalModel, NoLocalModel, load
+from gateway.caching.memory import MemoryStore
+from gateway.caching.redis import CACHE, RedisStore
+from gateway.caching.redis import TIMEOUT_SECONDS as CACHE_SECONDS
+from gateway.configuration import Services, current
+from gateway.core.call import Target
+from gateway.counters.batch import RedisBatch, script_of
+from gateway.counting import start_counting
+from gateway.guards import TableGuards
+from gateway.providers import demo
+from gateway.routing.send import Upstream
+from gateway.routing.vertex_tokens import TokenRefresher
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.shared import Shared
+from gateway.telemetry.tail import tail
+
+if TYPE_CHECKING:
+    from gateway.telemetry.traces import Traces
+
+log = logging.getLogger(__name__)
+
+SWITCH_SECONDS = 0.0002  # how long another thread may hold the interpreter: web pages must not delay calls
+
+
+@dataclass(slots=True)
+class Runtime:
+    """One process's open things. Made after any fork, inside the running event loop."""
+
+    traces: "Traces | None" = None
+    services: Services = field(default_factory=Services)
+    recording: Recording | None = None
+    follower: reload.Follower | None = None
+    shared: Shared | None = None
+    background: list[Any] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Open everything and take the first configuration. Runs in a thread: it reads the database."""
+        self.services.upstream = Upstream(in_process={"demo": demo.respond})
+        if book_records not in sinks:
+            sinks.append(book_records)
+        if tail.tell not in told:
+            told.append(tail.tell)
+        tail.open(settings.REDIS_URL)
+        self.services.traces = self.traces
+        self.recording = start_recording(settings.DATA_DIR / "journal", settings.KEYRING)
+        self.services.journal = self.recording.recorder
+        counting = start_counting(settings.REDIS_URL, workers=int(os.environ.get("TOLLGATE_WORKERS", "1")))
+        self.services.counters, self.services.ledger = counting.counters, counting.ledger
+        self.services.store = open_store()
+        self.services.local = open_local()
+        self.services.metrics = Metrics()
+        self.shared = Shared(
+            self.services.metrics, settings.DATA_DIR / "metrics", os.environ.get("TOLLGATE_RUN", "alone")
+        )
+        reload.start(self.services)
+        for each in (self.shared, *counting.background, TableGuards(), TokenRefresher(configured_targets)):
+            self.background.append(each)
+            each.start()
+        self.follower = reload.Follower()
+        self.follower.start()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        gc.collect()
+        gc.freeze()  # what is here stays: a full collection must not walk it again in the middle of a call
+
+    def stop(self) -> None:
+        """Close everything, the newest first."""
+        if self.follower is not None:
+            self.follower.stop()
+        for each in reversed(self.background):
+            each.stop()
+        reload.stop()
+        if self.recording is not None:
+            self.recording.stop()
+        tail.close()
+        if self.traces is not None:
+            self.traces.stop()
+        connections.close_all()
+
+
+def open_store() -> MemoryStore | RedisStore:
+    """Where answers are kept: in this process, or together with the other workers in Redis."""
+    if not settings.REDIS_URL:
+        return MemoryStore(settings.CACHE_MEMORY_BYTES)
+    batch = RedisBatch(settings.REDIS_URL, script_of(CACHE), timeout_s=CACHE_SECONDS)
+    return RedisStore(batch, settings.KEYRING)
+
+
+def open_local() -> LocalModel | None:
+    """The embedding model on this machine, where the operator has one. Raises ImproperlyConfigured if it can't be run."""
+    if not settings.EMBEDDING_MODEL_DIR:
+        return None
+    try:
+        return load(settings.EMBEDDING_MODEL_DIR)
+    except NoLocalModel as error:
+        raise ImproperlyConfigured(f"EMBEDDING_MODEL_DIR: {error}") from None
+
+
+def open_traces(endpoint: str, ratio: float) -> "Traces | None":
+    """Traces of calls and of the control plane, where there is an endpoint to send them to.
+
+    Called before Django reads its list of middleware, to which tracing its requests adds one.
+    """
+    if not endpoint:
+        return None
+    from gateway.telemetry.traces import Traces  # noqa: PLC0415 -- slow import, and most installations trace nothing
+
+    traces = Traces(endpoint, ratio)
+    traces.watch_pages()
+    return traces
+
+
+def configured_targets() -> Iterator[Target]:
+    """Every target of the running configuration."""
+    if current.current is not None:
+        for model in current.current.routes.models.values():
+            yield from model.targets
+
+
+def ready(recording: Recording | None = None, background: Sequence[Any] = ()) -> tuple[bool, dict[str, str]]:
+    """Whether this process may take traffic, and what is wrong if anything is: also what `background` knows of."""
+    status = reload.status
+    problems: dict[str, str] = {}
+    if status.revision < 0:
+        problems["configuration"] = "not loaded yet"
+    elif status.error:
+        problems["configuration"] = f"revision {status.failed_revision} does not compile: {status.error}"
+    is_safe = True
+    if recording is not None:
+        is_safe, troubles = recording.troubles()
+        problems |= troubles
+    for each in background:
+        if (tell := getattr(each, "troubles", None)) is not None:
+            is_well, troubles = tell()
+            is_safe, problems = is_safe and is_well, problems | troubles
+    return status.revision >= 0 and is_safe, problems

@@ -1,0 +1,1 @@
+"""A furnished workspace for the first start: configuration (demo.yaml), an admin, a key, two weeks of calls."""
