@@ -1,0 +1,82 @@
+"""Targets that answer, but much more slowly than their siblings."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from gateway.routing import outliers
+from gateway.routing.outliers import FOR_SECONDS, SLOW, look
+from gateway.routing.plan import route_plan
+from gateway.routing.stage import choose
+from gateway.snapshot import TargetView
+from tests.gateway.routing.sample import ask, config, model
+
+NOW = 10_000.0
+URL = "http://127.0.0.1:9/v1"
+
+
+def planned(strategy: str, slow: float, **views):
+    """A route of three, and its plan; the first target's times are these seconds, the others' a tenth of one."""
+    targets = [
+        TargetView(model(name, URL, quality=quality), **views) for name, quality in zip("abc", (3, 2, 1), strict=True)
+    ]
+    routes = config(*targets, strategy=strategy)
+    plan = route_plan(routes, "chat", routes.upstream.health)
+    for step, seconds in zip(plan.steps, (slow, 0.1, 0.1), strict=True):
+        for number in range(30):
+            step.speed.note(NOW - 1 + number / 30, seconds)
+    return routes, plan
+
+
+def watched(plan, monkeypatch, seconds: float = FOR_SECONDS) -> frozenset[str]:
+    look(plan, NOW)
+    plan.slow = look(plan, NOW + seconds)
+    monkeypatch.setattr(outliers, "LOOK_EVERY_SECONDS", 1e12)
+    return plan.slow
+
+
+def firsts(routes, count: int = 400) -> Counter:
+    found = Counter()
+    for number in range(count):
+        call = replace(ask(), id=f"call-{number}")
+        choose(call, routes)
+        found[call.candidates[0].model] += 1
+        assert {target.model for target in call.candidates} == {"a", "b", "c"}
+    return found
+
+
+@pytest.mark.parametrize("strategy", ["priority", "quality"])
+def test_a_slow_first_target_keeps_a_quarter_of_its_calls_and_stays_a_fallback(strategy, monkeypatch):
+    routes, plan = planned(strategy, slow=1.0)
+    assert watched(plan, monkeypatch) == {"a"}
+    found = firsts(routes)
+    assert 70 <= found["a"] <= 130
+    assert found["b"] == 400 - found["a"]
+
+
+def test_in_a_split_its_weight_counts_a_quarter_and_everybody_comes_back_when_it_is_well(monkeypatch):
+    routes, plan = planned("weighted", slow=1.0, weight=1)
+    before = firsts(routes)
+    watched(plan, monkeypatch)
+    during = firsts(routes)
+    plan.slow = frozenset()
+    assert during["a"] < before["a"] / 2
+    assert firsts(routes) == before
+
+
+def test_it_is_so_only_after_half_a_minute_and_only_when_much_slower(monkeypatch):
+    _, plan = planned("priority", slow=1.0)
+    assert watched(plan, monkeypatch, seconds=FOR_SECONDS - 1) == frozenset()
+    _, plan = planned("priority", slow=0.29)
+    assert watched(plan, monkeypatch) == frozenset()
+    _, plan = planned("priority", slow=0.34)  # three times as slow, but a quarter of a second is nothing to move for
+    assert watched(plan, monkeypatch) == frozenset()
+
+
+def test_the_decision_says_so(monkeypatch):
+    routes, plan = planned("priority", slow=1.0)
+    watched(plan, monkeypatch)
+    call = ask()
+    choose(call, routes)
+    assert {line["model"]: line.get("why") for line in call.decision} == {"a": SLOW, "b": None, "c": None}
