@@ -1,0 +1,1 @@
+"""What a call costs: CPU per call and ratios, measured side by side in one run. `make bench`."""

@@ -1,0 +1,167 @@
+"""`python -m bench [--full]`: one table of what calls cost, beside nginx in the same run."""
+
+import argparse
+import asyncio
+import os
+import platform
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from bench import load
+from bench.picture import draw
+from bench.processes import CORES, Child, cpu_seconds, memory_mib, pin, tree, wait_for_port
+from bench.scenarios import CALLS, KEY, SECRETS, STREAMS, Scenario, configuration
+from bench.upstreams import nginx
+from tests.installation import Installation, free_port
+
+GATEWAY_CORES, OTHER_CORES = CORES[:1], CORES[1:] or CORES
+RESULTS = Path(__file__).parent / "results"
+Row = dict[str, Any]
+
+
+def measured(pids: list[int], work: Any) -> tuple[load.Result, float]:
+    """The load's result, and the CPU seconds that these processes used meanwhile."""
+    before = cpu_seconds(pids)
+    result: load.Result = work()
+    return result, cpu_seconds(pids) - before
+
+
+def row(name: str, where: str, result: load.Result, cpu: float, scenario: Scenario | None = None) -> Row:
+    return {
+        "what": name,
+        "where": where,
+        "cpu_us": round(cpu / max(result.calls, 1) * 1e6, 1),
+        "calls_per_s": round(result.calls / result.seconds),
+        "p50_ms": round(result.p50_ms, 2),
+        "p99_ms": round(result.p99_ms, 2),
+        "calls": result.calls,
+        "errors": result.errors,
+        "first": scenario.first if scenario else None,
+        "then": scenario.then if scenario else None,
+    }
+
+
+def floors(mock: int, proxy: int, child: Child, seconds: float) -> list[Row]:
+    """The provider itself, and nginx as a plain reverse proxy before it: what everything else is compared with."""
+    rows = []
+    cores = ",".join(map(str, GATEWAY_CORES))
+    for name, port in (("direct", mock), ("nginx proxy_pass", proxy)):
+        url = f"http://127.0.0.1:{port}/v1/chat/completions"
+        result, cpu = measured(
+            tree(child.process.pid),
+            lambda url=url: load.closed(url, KEY, load.body_of("bare"), seconds=seconds, cores=cores),
+        )
+        rows.append(row(name, "nginx", result, cpu))
+    return rows
+
+
+def gateway_rows(gateway: Installation, where: str, seconds: float) -> list[Row]:
+    """Every scenario against one running gateway."""
+    pids = tree(gateway.processes[0].pid)
+    cores = ",".join(map(str, OTHER_CORES))
+    rows = []
+    path = "/v1/chat/completions"
+    for scenario in CALLS:
+        body = load.body_of(scenario.model, unique=scenario.unique, **scenario.fields)
+
+        def call(body: str = body, scenario: Scenario = scenario, seconds: float = seconds) -> load.Result:
+            url = gateway.url + path
+            return load.closed(url, scenario.key, body, seconds=seconds, cores=cores, status=scenario.status)
+
+        call(seconds=1)  # warm: connections, caches, and the one call that a limited key has
+        result, cpu = measured(pids, call)
+        rows.append(row(scenario.name, where, result, cpu, scenario))
+        show(rows[-1])
+    for scenario in STREAMS:
+        body = load.body_of(scenario.model, stream=True, **scenario.fields)
+        asyncio.run(load.streams(gateway.port, path, scenario.key, body, at_once=20, rounds=1))
+        result, cpu = measured(
+            pids,
+            lambda body=body, scenario=scenario: asyncio.run(
+                load.streams(gateway.port, path, scenario.key, body, at_once=200, rounds=max(1, int(seconds / 3)))
+            ),
+        )
+        rows.append(row(scenario.name, where, result, cpu, scenario))
+        show(rows[-1])
+    body = load.body_of("everything")
+    result, cpu = measured(
+        pids, lambda: asyncio.run(load.open_loop(gateway.port, path, KEY, body, rate=50, seconds=seconds))
+    )
+    rows.append(row("4 limits, 5 budgets, 50 calls/s", where, result, cpu))
+    show(rows[-1])
+    rows.append({"what": "memory (MiB)", "where": where, "cpu_us": None, "mib": round(memory_mib(pids))})
+    return rows
+
+
+def show(row: Row) -> None:
+    target = f"  (first ≤ {row['first']:.0f}, then ≤ {row['then']:.0f})" if row.get("first") else ""
+    sys.stdout.write(
+        f"{row['where']:<24}{row['what']:<38}{row['cpu_us']:>9.1f} µs{row['calls_per_s']:>9}/s"
+        f"{row['p50_ms']:>9.2f}{row['p99_ms']:>9.2f} ms{row['errors']:>7} errors{target}\n"
+    )
+    sys.stdout.flush()
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as a table in Markdown, for docs/performance.md."""
+    lines = [
+        "| where | what | µs CPU a call | × nginx | calls/s | × direct | median ms | p99 ms | first | then |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    direct, proxied = rows[0], rows[1]
+    for each in rows:
+        if each.get("mib"):
+            lines.append(f"| {each['where']} | memory | {each['mib']} MiB | | | | | | | |")
+            continue
+        targets = [f"≤ {each[name]:,.0f}" if each.get(name) else "" for name in ("first", "then")]
+        cells = [each["where"], each["what"], f"{each['cpu_us']:,.0f}", f"{each['cpu_us'] / proxied['cpu_us']:.1f}"]
+        cells += [f"{each['calls_per_s']:,}", f"{each['calls_per_s'] / direct['calls_per_s']:.3f}"]
+        lines.append(f"| {' | '.join([*cells, str(each['p50_ms']), str(each['p99_ms']), *targets])} |")
+    return "\n".join(lines) + "\n"
+
+
+def run(*, full: bool) -> list[Row]:
+    seconds = 20.0 if full else 5.0
+    rows: list[Row] = []
+    mock, proxy, stream = free_port(), free_port(), free_port()
+    with ExitStack() as stack:
+        child = nginx(mock, proxy, OTHER_CORES)
+        stack.callback(child.stop)
+        streaming = Child([sys.executable, "-m", "bench.upstreams", str(stream)], OTHER_CORES)
+        stack.callback(streaming.stop)
+        wait_for_port(stream)
+        for each in floors(mock, proxy, child, seconds):
+            rows.append(each)
+            show(each)
+        environments: list[tuple[str, dict[str, str], list[str]]] = [("embedded", {}, [])]
+        if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
+            environments.append(("PostgreSQL + Redis", {}, ["--workers", "1"]))
+            environments.append(("PostgreSQL + Redis, 2", {}, ["--workers", "2"]))
+        traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{mock}", "TRACES_SAMPLE_RATIO": "0.05"}
+        scaled = {name: os.environ.pop(name) for name in ("DATABASE_URL", "REDIS_URL") if name in os.environ}
+        for where, environment, options in environments:
+            if where != "embedded":
+                os.environ.update(scaled)
+            with Installation(**environment, **traced, **SECRETS) as gateway:
+                gateway.apply(configuration(mock=mock, stream=stream))
+                gateway.start(*options)
+                pin(tree(gateway.processes[0].pid), CORES if "2" in options else GATEWAY_CORES)
+                rows += gateway_rows(gateway, where, seconds)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="20 s a row instead of 5")
+    rows = run(full=parser.parse_args().full)
+    machine = {"cores": len(CORES), "python": platform.python_version(), "machine": platform.machine()}
+    load.save(RESULTS / "latest.json", {"machine": machine, "rows": rows})
+    (RESULTS / "latest.svg").write_text(draw(rows))
+    (RESULTS / "latest.md").write_text(table(rows))
+    sys.stdout.write(f"written: {RESULTS}/latest.json, latest.svg, latest.md\n")
+
+
+if __name__ == "__main__":
+    main()
