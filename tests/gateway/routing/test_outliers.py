@@ -16,6 +16,12 @@ NOW = 10_000.0
 URL = "http://127.0.0.1:9/v1"
 
 
+@pytest.fixture(autouse=True)
+def looks_only_when_told(monkeypatch):
+    """Choosing looks by the machine's own clock, which may stand anywhere beside NOW."""
+    monkeypatch.setattr(outliers, "LOOK_EVERY_SECONDS", 1e12)
+
+
 def planned(strategy: str, slow: float, **views):
     """A route of three, and its plan; the first target's times are these seconds, the others' a tenth of one."""
     targets = [
@@ -29,10 +35,9 @@ def planned(strategy: str, slow: float, **views):
     return routes, plan
 
 
-def watched(plan, monkeypatch, seconds: float = FOR_SECONDS) -> frozenset[str]:
+def watched(plan, seconds: float = FOR_SECONDS) -> frozenset[str]:
     look(plan, NOW)
     plan.slow = look(plan, NOW + seconds)
-    monkeypatch.setattr(outliers, "LOOK_EVERY_SECONDS", 1e12)
     return plan.slow
 
 
@@ -47,36 +52,36 @@ def firsts(routes, count: int = 400) -> Counter:
 
 
 @pytest.mark.parametrize("strategy", ["priority", "quality"])
-def test_a_slow_first_target_keeps_a_quarter_of_its_calls_and_stays_a_fallback(strategy, monkeypatch):
+def test_a_slow_first_target_keeps_a_quarter_of_its_calls_and_stays_a_fallback(strategy):
     routes, plan = planned(strategy, slow=1.0)
-    assert watched(plan, monkeypatch) == {"a"}
+    assert watched(plan) == {"a"}
     found = firsts(routes)
     assert 70 <= found["a"] <= 130
     assert found["b"] == 400 - found["a"]
 
 
-def test_in_a_split_its_weight_counts_a_quarter_and_everybody_comes_back_when_it_is_well(monkeypatch):
+def test_in_a_split_its_weight_counts_a_quarter_and_everybody_comes_back_when_it_is_well():
     routes, plan = planned("weighted", slow=1.0, weight=1)
     before = firsts(routes)
-    watched(plan, monkeypatch)
+    watched(plan)
     during = firsts(routes)
     plan.slow = frozenset()
     assert during["a"] < before["a"] / 2
     assert firsts(routes) == before
 
 
-def test_it_is_so_only_after_half_a_minute_and_only_when_much_slower(monkeypatch):
+def test_it_is_so_only_after_half_a_minute_and_only_when_much_slower():
     _, plan = planned("priority", slow=1.0)
-    assert watched(plan, monkeypatch, seconds=FOR_SECONDS - 1) == frozenset()
+    assert watched(plan, seconds=FOR_SECONDS - 1) == frozenset()
     _, plan = planned("priority", slow=0.29)
-    assert watched(plan, monkeypatch) == frozenset()
+    assert watched(plan) == frozenset()
     _, plan = planned("priority", slow=0.34)  # three times as slow, but a quarter of a second is nothing to move for
-    assert watched(plan, monkeypatch) == frozenset()
+    assert watched(plan) == frozenset()
 
 
-def test_the_decision_says_so(monkeypatch):
+def test_the_decision_says_so():
     routes, plan = planned("priority", slow=1.0)
-    watched(plan, monkeypatch)
+    watched(plan)
     call = ask()
     choose(call, routes)
     assert {line["model"]: line.get("why") for line in call.decision} == {"a": SLOW, "b": None, "c": None}
