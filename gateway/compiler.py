@@ -53,7 +53,7 @@ def compile_configuration(services: Services, *, revision: int) -> Configuration
 
 def listeners(services: Services) -> Callable[[Call], None] | None:
     """One function that tells everybody who wants to know of a call that has ended; None where nobody does."""
-    notes = [each.note for each in (services.metrics, services.traces) if each is not None]
+    notes = [each.note for each in (services.metrics, services.export, services.traces) if each is not None]
     if len(notes) < 2:
         return notes[0] if notes else None
 

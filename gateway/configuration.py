@@ -19,7 +19,7 @@ class Services:
     upstream   reaches the providers               counters   rate limits
     ledger     budgets' holds                      store      cached answers
     journal    call records, before the database      metrics    what is counted of every call
-    traces     OpenTelemetry, where it is configured
+    traces     OpenTelemetry, where it is configured     export     the same figures to it
     local      the embedding model on this machine, where there is one
     """
 
@@ -29,6 +29,7 @@ class Services:
     journal: Any = None
     metrics: Any = None
     traces: Any = None
+    export: Any = None
     store: Any = None
     local: Any = None
 

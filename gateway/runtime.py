@@ -33,6 +33,7 @@ from gateway.telemetry.shared import Shared
 from gateway.telemetry.tail import tail
 
 if TYPE_CHECKING:
+    from gateway.telemetry.export import Export
     from gateway.telemetry.traces import Traces
 
 log = logging.getLogger(__name__)
@@ -67,13 +68,16 @@ class Runtime:
         self.services.store = open_store()
         self.services.local = open_local()
         self.services.metrics = Metrics()
+        self.services.export = open_export(self.services.metrics)
         self.shared = Shared(
             self.services.metrics, settings.DATA_DIR / "metrics", os.environ.get("TOLLGATE_RUN", "alone")
         )
         reload.start(self.services)
-        for each in (self.shared, *counting.background, TableGuards(), TokenRefresher(configured_targets)):
-            self.background.append(each)
-            each.start()
+        threads = (self.shared, self.services.export, *counting.background, TableGuards())
+        for each in (*threads, TokenRefresher(configured_targets)):
+            if each is not None:
+                self.background.append(each)
+                each.start()
         self.follower = reload.Follower()
         self.follower.start()
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -125,6 +129,16 @@ def open_traces(endpoint: str, ratio: float) -> "Traces | None":
     traces = Traces(endpoint, ratio)
     traces.watch_pages()
     return traces
+
+
+def open_export(metrics: Metrics) -> "Export | None":
+    """What sends this worker's figures to the collector, where there is one."""
+    if not settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+        return None
+    from gateway.telemetry.export import Export  # noqa: PLC0415 -- slow import, and most installations send nothing
+
+    every_s = settings.OTEL_METRIC_EXPORT_INTERVAL / 1000
+    return Export(metrics, settings.OTEL_EXPORTER_OTLP_ENDPOINT, every_s=every_s)
 
 
 def configured_targets() -> Iterator[Target]:

@@ -252,7 +252,10 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
 # --- What is told ------------------------------------------------------------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
 LOGGING = logging_config(LOG_LEVEL.upper())
-OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="")  # empty: no traces
+OTEL_EXPORTER_OTLP_ENDPOINT = env.str(
+    "OTEL_EXPORTER_OTLP_ENDPOINT", default=""
+)  # empty: neither traces nor metrics are sent
+OTEL_METRIC_EXPORT_INTERVAL = env.int("OTEL_METRIC_EXPORT_INTERVAL", default=60_000)  # milliseconds
 TRACES_SAMPLE_RATIO = env.float("TRACES_SAMPLE_RATIO", default=0.05)  # of the calls that do not say it themselves
 if not 0.0 <= TRACES_SAMPLE_RATIO <= 1.0:
     raise ImproperlyConfigured(f"TRACES_SAMPLE_RATIO must be from 0 to 1; it is {TRACES_SAMPLE_RATIO:g}.")

@@ -1,4 +1,4 @@
-"""The names that our spans use, in one place: OpenTelemetry's HTTP and GenAI conventions, and our own beside them.
+"""The names of our spans and figures, in one place: OpenTelemetry's HTTP and GenAI conventions, and our own beside them.
 
 The GenAI conventions are not stable yet and change their names; these are those of schema 1.44.0, written down here
 so that a library's update renames nothing. Nothing that a caller wrote is an attribute: no text, no end user, no
@@ -8,7 +8,7 @@ address, no model's name that the configuration does not know.
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from gateway.core.call import Attempt, Call, Target
+from gateway.core.call import Attempt, Call
 from gateway.core.money import dollars
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
@@ -58,6 +58,32 @@ NUMBERS: Mapping[str, str] = {  # a request's number -> its attribute
     "n": "gen_ai.request.choice.count",
 }
 MOST_SIGNED = 2**63
+# The conventions' own bounds, in seconds and in tokens.
+OPERATION_SECONDS = tuple(0.01 * 2**power for power in range(14))
+OPERATION_TOKENS = tuple(4.0**power for power in range(14))
+OPERATIONS: Mapping[str, tuple[str, str, tuple[float, ...]]] = {  # figure -> what it is, unit, bounds
+    "gen_ai.client.operation.duration": ("How long requests to providers took.", "s", OPERATION_SECONDS),
+    "gen_ai.client.operation.time_to_first_chunk": ("To the first piece of a stream.", "s", OPERATION_SECONDS),
+    "gen_ai.client.token.usage": ("Tokens that went in and came out.", "{token}", OPERATION_TOKENS),
+}
+# What Prometheus scrapes -> what a collector is sent, and its unit.
+FIGURES: Mapping[str, tuple[str, str]] = {
+    "tollgate_calls": ("tollgate.calls", "{call}"),
+    "tollgate_input_tokens": ("tollgate.tokens.input", "{token}"),
+    "tollgate_cached_input_tokens": ("tollgate.tokens.cached_input", "{token}"),
+    "tollgate_output_tokens": ("tollgate.tokens.output", "{token}"),
+    "tollgate_cost_usd": ("tollgate.cost", "{USD}"),
+    "tollgate_attempts": ("tollgate.attempts", "{attempt}"),
+    "tollgate_cache": ("tollgate.cache.lookups", "{lookup}"),
+    "tollgate_redacted": ("tollgate.redacted", "{value}"),
+    "tollgate_overload_refused": ("tollgate.overload.refused", "{call}"),
+    "tollgate_overload_running": ("tollgate.overload.running", "{call}"),
+    "tollgate_overload_limit": ("tollgate.overload.limit", "{call}"),
+    "tollgate_circuits": ("tollgate.circuits", "{circuit}"),
+    "tollgate_call_seconds": ("tollgate.call.duration", "s"),
+    "tollgate_first_token_seconds": ("tollgate.call.time_to_first_token", "s"),
+    "tollgate_own_seconds": ("tollgate.call.own_duration", "s"),
+}
 
 
 def endpoint_of(form: str) -> str:
@@ -70,11 +96,37 @@ def operation_of(form: str) -> str:
     return FORMS[form][1] if form in FORMS else form
 
 
-def provider_of(target: Target) -> str:
-    """The conventions' name of who stands behind a target."""
-    if (name := PROVIDERS.get(target.kind)) is not None:
+def provider_of(kind: str, base_url: str) -> str:
+    """The conventions' name of who stands behind a target of this kind at this address."""
+    if (name := PROVIDERS.get(kind)) is not None:
         return name
-    return HOSTS.get(urlsplit(target.base_url).hostname or "", target.kind)
+    return HOSTS.get(urlsplit(base_url).hostname or "", kind)
+
+
+def server_of(base_url: str) -> dict[str, Value]:
+    """Where requests go; nothing where they stay in this process."""
+    where = urlsplit(base_url)
+    if not where.hostname:
+        return {}
+    return {"server.address": where.hostname, "server.port": where.port or (443 if where.scheme == "https" else 80)}
+
+
+def error_of(attempt: Attempt) -> str:
+    """What kept an attempt from being answered, one of a few words; nothing where it was answered."""
+    if attempt.outcome == "answered":
+        return ""
+    return attempt.reason.partition(":")[0] if ": " in attempt.reason else attempt.outcome
+
+
+def of_operation(form: str, kind: str, base_url: str, upstream: str, error: str = "") -> dict[str, Value]:
+    """The attributes of the figures of requests of this form to this model there."""
+    found: dict[str, Value] = {
+        "gen_ai.operation.name": operation_of(form),
+        "gen_ai.provider.name": provider_of(kind, base_url),
+        "gen_ai.request.model": upstream,
+        **server_of(base_url),
+    }
+    return found | {"error.type": error} if error else found
 
 
 def of_call(call: Call) -> dict[str, Value]:
@@ -112,26 +164,23 @@ def of_attempt(call: Call, attempt: Attempt) -> dict[str, Value]:
     target, usage = attempt.target, attempt.usage
     found: dict[str, Value] = {
         "gen_ai.operation.name": operation_of(call.form.name),
-        "gen_ai.provider.name": provider_of(target),
+        "gen_ai.provider.name": provider_of(target.kind, target.base_url),
         "gen_ai.request.model": target.upstream,
         "gen_ai.request.stream": call.stream,
         "tollgate.model": target.model,
         "tollgate.provider": target.provider,
         "tollgate.outcome": attempt.outcome,
         "tollgate.cost_usd": dollars(attempt.cost_nanos),
+        **server_of(target.base_url),
     }
     for field, name in NUMBERS.items():
         value = call.body.get(field)
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_SIGNED:
             found[name] = value
-    where = urlsplit(target.base_url)
-    if where.hostname:
-        found["server.address"] = where.hostname
-        found["server.port"] = where.port or (443 if where.scheme == "https" else 80)
     if attempt.status is not None:
         found["http.response.status_code"] = attempt.status
-    if attempt.outcome != "answered":
-        found["error.type"] = attempt.reason.partition(":")[0] if ": " in attempt.reason else attempt.outcome
+    if error := error_of(attempt):
+        found["error.type"] = error
     if call.stream and attempt.first_byte is not None:
         found["gen_ai.response.time_to_first_chunk"] = attempt.first_byte - attempt.started
     if attempt.outcome == "answered" and call.finish is not None:

@@ -103,13 +103,7 @@ class Metrics:
             series[labels] = series.get(labels, 0) + amount
 
     def observe(self, name: str, labels: tuple[str, ...], seconds: float) -> None:
-        series, bounds = self.histograms[name], HISTOGRAMS[name][2]
-        found = series.get(labels)
-        if found is None:
-            labels = labels if len(series) < MOST_SERIES else ("other",) * len(labels)
-            found = series.setdefault(labels, [0.0, *([0] * (len(bounds) + 1))])
-        found[0] += seconds
-        found[1 + bisect_left(bounds, seconds)] += 1
+        put_in(self.histograms[name], HISTOGRAMS[name][2], labels, seconds)
 
     def figures(self) -> dict[str, list[tuple[list[str], Any]]]:
         """Everything counted so far, as plain data."""
@@ -119,6 +113,18 @@ class Metrics:
             name: [(list(labels), value) for labels, value in list(series.items())]
             for name, series in (*self.counters.items(), *self.histograms.items(), *self.gauges.items())
         }
+
+
+def put_in(
+    series: dict[tuple[str, ...], Any], bounds: tuple[float, ...], labels: tuple[str, ...], value: float
+) -> None:
+    """Count a value in the histogram of these labels: its sum stands first, then how many fell below each bound."""
+    found = series.get(labels)
+    if found is None:
+        labels = labels if len(series) < MOST_SERIES else ("other",) * len(labels)
+        found = series.setdefault(labels, [0.0, *([0] * (len(bounds) + 1))])
+    found[0] += value
+    found[1 + bisect_left(bounds, value)] += 1
 
 
 def summed(all_figures: Iterable[Mapping[str, Iterable[tuple[list[str], Any]]]]) -> Series:

@@ -1,4 +1,4 @@
-"""A receiver of OTLP over HTTP, as a collector is one: it decodes what comes and keeps the spans."""
+"""A receiver of OTLP over HTTP, as a collector is one: it decodes what comes and keeps the spans and the figures."""
 
 import gzip
 import threading
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
@@ -18,9 +19,13 @@ def value_of(value: Any) -> Any:
 
 
 class Receiver:
-    """`with Receiver() as receiver:` listens; `wait_for` gives the spans once there are as many as expected."""
+    """`with Receiver() as receiver:` listens; `wait_for` gives the spans once there are as many as expected.
+
+    `figures` holds the newest point of each series: (instance, name, attributes) -> the protocol's point.
+    """
 
     def __init__(self) -> None:
+        self.figures: dict[tuple[str, str, frozenset[tuple[str, Any]]], Any] = {}
         self.spans: list[dict[str, Any]] = []
         self.paths: set[str] = set()
         self.raw = b""
@@ -57,6 +62,9 @@ class Receiver:
     def take(self, path: str, body: bytes) -> None:
         self.paths.add(path)
         self.raw += body
+        if path == "/v1/metrics":
+            self.take_figures(body)
+            return
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             service = {each.key: value_of(each.value) for each in resource.resource.attributes}["service.name"]
             for scope in resource.scope_spans:
@@ -77,6 +85,20 @@ class Receiver:
                             "attributes": {each.key: value_of(each.value) for each in span.attributes},
                         }
                     )
+
+    def take_figures(self, body: bytes) -> None:
+        for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+            instance = {each.key: value_of(each.value) for each in resource.resource.attributes}["service.instance.id"]
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    for point in getattr(metric, metric.WhichOneof("data")).data_points:
+                        said = frozenset((each.key, value_of(each.value)) for each in point.attributes)
+                        self.figures[(instance, metric.name, said)] = point
+
+    def figure(self, name: str, **attributes: Any) -> list[Any]:
+        """The newest points of the series that have these attributes among theirs; `__` stands for a dot."""
+        wanted = {(each.replace("__", "."), value) for each, value in attributes.items()}
+        return [point for (_, told, said), point in list(self.figures.items()) if told == name and wanted <= said]
 
     def wait_for(self, count: int, fits: Callable[[dict[str, Any]], bool], seconds: float = 15.0) -> list[Any]:
         """The spans that fit, in the order of their beginning, once there are `count` of them."""
