@@ -18,7 +18,7 @@ from simple_history.signals import post_create_historical_record
 from audit.origin import origin_now, origin_of
 from audit.services.changes import record_event, workspace_of
 
-APPENDED = ("prompts.PromptVersion", "prompts.Approval", "prompts.Deployment")
+APPENDED = ("prompts.PromptVersion", "prompts.Approval", "prompts.SuiteResult", "prompts.Deployment")
 KINDS = {"+": "create", "~": "change", "-": "delete"}
 ACCOUNT_FIELDS = ("username", "email", "is_active", "is_staff", "is_superuser")
 SECRET_WORDS = ("secret", "password", "sealed", "digest", "token")

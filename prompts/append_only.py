@@ -1,9 +1,10 @@
 """The database's refusal to change what was said, approved or served.
 
-Every UPDATE and DELETE of a version, an approval or a deployment is refused by triggers on both databases, and so is an
-INSERT that would replace a row on SQLite, and TRUNCATE on PostgreSQL. Only the link to an author may go, with the
-author's account. A superuser can drop a trigger; Django's remaking of a table on SQLite drops them without a word, so
-they are put back after every migration. What a new deployment must obey stands in deploy_rules.py.
+Every UPDATE and DELETE of a version, an approval, a suite's result or a deployment is refused by triggers on both
+databases, and so is an INSERT that would replace a row on SQLite, and TRUNCATE on PostgreSQL. Only the link to an
+author may go, with the author's account. A superuser can drop a trigger; Django's remaking of a table on SQLite drops
+them without a word, so they are put back after every migration. What a new deployment must obey stands in
+deploy_rules.py.
 """
 
 import re
@@ -18,6 +19,7 @@ from prompts import deploy_rules
 TABLES = {
     "prompts_promptversion": (frozenset({"author_id"}), ("id", "prompt_id, number")),
     "prompts_approval": (frozenset(), ("id",)),
+    "prompts_suiteresult": (frozenset(), ("id",)),
     "prompts_deployment": (frozenset(), ("id", "prompt_id, channel, seq")),
 }
 CREATED = re.compile(r"\bTRIGGER (?:IF NOT EXISTS )?(\w+) (?:BEFORE|AFTER)")
@@ -30,9 +32,15 @@ def install(connection: BaseDatabaseWrapper) -> None:
     run(connection, sqlite(connection) if connection.vendor == "sqlite" else postgresql(connection))
 
 
+def there(connection: BaseDatabaseWrapper) -> list[str]:
+    """Those of the tables that exist: an older migration that puts the triggers in place has not all of them."""
+    found = set(connection.introspection.table_names())
+    return [table for table in TABLES if table in found]
+
+
 def uninstall(connection: BaseDatabaseWrapper) -> None:
     statements = deploy_rules.removal(connection.vendor)
-    for table in TABLES:
+    for table in there(connection):
         for kind in ("no_update", "no_delete", "no_replace", "no_truncate"):
             end = "" if connection.vendor == "sqlite" else f" ON {table}"
             statements.append(f"DROP TRIGGER IF EXISTS {table}_{kind}{end}")
@@ -43,13 +51,14 @@ def uninstall(connection: BaseDatabaseWrapper) -> None:
 
 def sqlite(connection: BaseDatabaseWrapper) -> list[str]:
     statements = []
-    for table, (_, keys) in TABLES.items():
+    for table in there(connection):
+        keys = TABLES[table][1]
         refuse = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-        there = " OR ".join(f"EXISTS ({same(table, key)})" for key in keys)
+        taken = " OR ".join(f"EXISTS ({same(table, key)})" for key in keys)
         statements += [
             f"CREATE TRIGGER {table}_no_update BEFORE UPDATE OF {kept(connection, table)} ON {table} {refuse}",
             f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {refuse}",
-            f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {there} {refuse}",
+            f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {taken} {refuse}",
         ]
     return statements
 
@@ -59,7 +68,7 @@ def postgresql(connection: BaseDatabaseWrapper) -> list[str]:
         f"CREATE OR REPLACE FUNCTION {FUNCTION}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation'; END $$"
     ]
-    for table in TABLES:
+    for table in there(connection):
         does = f"EXECUTE FUNCTION {FUNCTION}()"
         statements += [
             f"CREATE TRIGGER {table}_no_update BEFORE UPDATE OF {kept(connection, table)} ON {table} FOR EACH ROW {does}",
@@ -97,9 +106,9 @@ def missing(connection: BaseDatabaseWrapper) -> list[str]:
         found = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
     with connection.cursor() as cursor:
         cursor.execute(found)
-        there = {name for (name,) in cursor.fetchall()}
+        found_names = {name for (name,) in cursor.fetchall()}
     wanted = {match[1] for statement in made if (match := CREATED.search(statement))}
-    return [f"trigger {name} is missing" for name in sorted(wanted - there)]
+    return [f"trigger {name} is missing" for name in sorted(wanted - found_names)]
 
 
 def run(connection: BaseDatabaseWrapper, statements: list[str]) -> None:

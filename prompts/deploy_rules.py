@@ -4,18 +4,19 @@
     its version is the prompt's                no prompt serves another's words
     a rollback puts back what was served       so that it is no way around an approval
     a protected channel has its approvals      by enough people, in these words, none of whom asks for changes
+    and its suites                             the newest result of each for this version, in these words, is a pass
 
-They are put in place after every `migrate` and taken away before it (append_only.py). Suites that a channel requires
-are asked for by the services alone: which have passed stands in no table of this app.
+They are put in place after every `migrate` and taken away before it (append_only.py).
 """
 
 TABLE = "prompts_deployment"
-KINDS = ("in_order", "own_version", "served_before", "is_approved")
+KINDS = ("in_order", "own_version", "served_before", "is_approved", "has_passed")
 SAYS = {
     "in_order": "this channel was changed meanwhile",
     "own_version": "this version belongs to another prompt",
     "served_before": "only what a channel has served can be put back",
     "is_approved": "this channel is protected and the version lacks approvals",
+    "has_passed": "this channel is protected and a suite that it requires has not passed for the version",
 }
 
 IN_ORDER = """NEW.seq <> 1 + COALESCE((SELECT MAX(seq) FROM prompts_deployment
@@ -35,21 +36,40 @@ IS_APPROVED = f"""NEW.action <> 'rollback' AND NEW.version_id IS NOT NULL AND EX
     AND (EXISTS (SELECT 1 {LAST_WORDS} AND a.decision = 'change')
         OR c.required_approvals > (SELECT COUNT(*) {LAST_WORDS} AND a.decision = 'approve' AND a.digest = v.digest
             AND (c.allow_self_approval OR u.username IS NULL OR a.reviewer <> u.username))))"""  # noqa: S608 - no input
+# {each}: one row for each name in the channel's list of suites. A list that can't be read refuses everything.
+HAS_PASSED = """NEW.action <> 'rollback' AND NEW.version_id IS NOT NULL AND EXISTS (
+    SELECT 1 FROM prompts_channel c JOIN prompts_prompt p ON p.workspace_id = c.workspace_id
+    JOIN prompts_promptversion v ON v.id = NEW.version_id CROSS JOIN {each}
+    WHERE p.id = NEW.prompt_id AND c.name = NEW.channel AND c.is_protected AND NOT EXISTS (
+        SELECT 1 FROM prompts_suiteresult r WHERE r.version_id = v.id AND r.suite = s.value AND r.verdict = 'passed'
+        AND r.digest = v.digest AND r.id = (SELECT MAX(n.id) FROM prompts_suiteresult n
+            WHERE n.version_id = r.version_id AND n.suite = r.suite)))"""
+EACH_SUITE = {
+    "sqlite": "json_each(c.required_suites) s",
+    "postgresql": "jsonb_array_elements_text(c.required_suites) AS s(value)",
+}
 WRONG = {"in_order": IN_ORDER, "own_version": OWN_VERSION, "served_before": SERVED_BEFORE, "is_approved": IS_APPROVED}
 FUNCTION = "prompts_deployment_allowed"
 
 
+def wrong(vendor: str) -> dict[str, str]:
+    """For each rule the SQL condition that breaks it."""
+    return {**WRONG, "has_passed": HAS_PASSED.replace("{each}", EACH_SUITE[vendor])}
+
+
 def sqlite() -> list[str]:
+    broken = wrong("sqlite")
     return [
-        f"CREATE TRIGGER {TABLE}_{kind} BEFORE INSERT ON {TABLE} WHEN {WRONG[kind]} "
+        f"CREATE TRIGGER {TABLE}_{kind} BEFORE INSERT ON {TABLE} WHEN {broken[kind]} "
         f"BEGIN SELECT RAISE(ABORT, '{SAYS[kind]}'); END"
         for kind in KINDS
     ]
 
 
 def postgresql() -> list[str]:
+    broken = wrong("postgresql")
     refusals = " ".join(
-        f"IF {WRONG[kind]} THEN RAISE EXCEPTION '{SAYS[kind]}' USING ERRCODE = 'restrict_violation'; END IF;"
+        f"IF {broken[kind]} THEN RAISE EXCEPTION '{SAYS[kind]}' USING ERRCODE = 'restrict_violation'; END IF;"
         for kind in KINDS
     )
     return [

@@ -182,6 +182,27 @@ class Approval(models.Model):
         return f"{self.get_decision_display()} by {self.reviewer}"
 
 
+class SuiteResult(models.Model):
+    """How a run of a suite ended for a version, said by the app that runs suites. Appended; the newest one counts."""
+
+    VERDICTS = [("passed", "Passed"), ("failed", "Failed"), ("outdated", "The suite was changed since")]
+
+    version = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="suite_results")
+    suite = models.CharField(max_length=120)
+    digest = models.CharField(max_length=64)
+    verdict = models.CharField(max_length=8, choices=VERDICTS)
+    run = models.CharField(max_length=40, blank=True, default="", help_text="The run's id.")
+    told = models.CharField(max_length=300, blank=True, default="", help_text="Why, in words.")
+    at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        indexes = [models.Index(fields=["version", "suite", "-id"], name="prompts_suiteresult_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.suite}: {self.get_verdict_display()}"
+
+
 class Experiment(models.Model):
     """Several versions on one channel, each for a share of the users, sessions or keys."""
 

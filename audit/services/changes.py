@@ -85,6 +85,6 @@ def workspace_of(row: models.Model | None) -> Workspace | None:
     for _ in range(4):
         if row is None or isinstance(row, Workspace):
             return row
-        parents = ("workspace", "prompt", "suite", "team", "budget", "experiment")
+        parents = ("workspace", "prompt", "version", "suite", "team", "budget", "experiment")
         row = next((getattr(row, name) for name in parents if isinstance(getattr(row, name, None), models.Model)), None)
     return None

@@ -1,11 +1,9 @@
 """Asking for a review, giving one, and what keeps a version off a channel."""
 
-from typing import Any
-
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from prompts.models import Approval, Channel, PromptVersion, ReviewRequest
+from prompts.models import Approval, Channel, PromptVersion, ReviewRequest, SuiteResult
 from prompts.services.telling import shown, tell
 
 
@@ -67,6 +65,23 @@ def approvers(version: PromptVersion, channel: str) -> list[str]:
     return sorted(each.reviewer for each in said if each.decision == "approve" and each.digest == version.digest)
 
 
+def newest_results(version: PromptVersion) -> dict[str, SuiteResult]:
+    """How the newest run of each suite ended for the version, by the suite's name."""
+    return {result.suite: result for result in version.suite_results.order_by("id")}
+
+
+@transaction.atomic
+def record_result(*, version: PromptVersion, suite: str, verdict: str, run: str = "", told: str = "") -> SuiteResult:
+    """Keep how a suite ended for a version: "passed", "failed", or "outdated" once the suite has changed.
+
+    Whoever runs suites says it here, because a channel may require one. Raises ValidationError.
+    """
+    result = SuiteResult(version=version, suite=suite, digest=version.digest, verdict=verdict, run=run, told=told[:300])
+    result.full_clean()
+    result.save()
+    return result
+
+
 def obstacles(version: PromptVersion, channel: str, rules: Channel | None) -> list[str]:
     """Everything that keeps the version off the channel, in words; nothing where it may be served."""
     if rules is None or not rules.is_protected:
@@ -82,10 +97,22 @@ def obstacles(version: PromptVersion, channel: str, rules: Channel | None) -> li
     said = newest_words(version, channel).values()
     if against := sorted(each.reviewer for each in said if each.decision == "change"):
         wrong.append(f"{', '.join(against)} asked for changes to {version}.")
-    wrong += [f"The suite {name} must pass for {version} first; no run of it is known." for name in suites(rules)]
-    return wrong
+    return wrong + lacking_suites(version, rules)
 
 
-def suites(rules: Channel) -> list[Any]:
-    """The suites that must pass. Which have passed is known once runs of suites are kept; until then, none has."""
-    return list(rules.required_suites)
+def lacking_suites(version: PromptVersion, rules: Channel) -> list[str]:
+    """A sentence for each suite that the channel requires and whose newest run has not passed for the version."""
+    results = newest_results(version)
+    lacking = []
+    for name in rules.required_suites:
+        result = results.get(name)
+        if result is not None and result.verdict == "passed" and result.digest == version.digest:
+            continue
+        if result is None:
+            why = f"it has not been run for {version}"
+        elif result.verdict == "outdated":
+            why = "the suite was changed since it passed"
+        else:
+            why = f"its newest run failed{': ' + result.told.rstrip('.') if result.told else ''}"
+        lacking.append(f"{rules.name} requires the suite {name} to pass for {version}, and {why}.")
+    return lacking

@@ -4,10 +4,10 @@ import random
 
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from prompts.compiler import snapshot
-from prompts.models import Channel, Deployment, Prompt
+from prompts.models import Channel, Deployment, Prompt, SuiteResult
 from prompts.queries import current_deployment
 from prompts.services.publishing import point_channel, save_version, undo, undone
 from prompts.services.reviewing import give_review
@@ -92,6 +92,50 @@ def test_an_author_whose_approval_was_allowed_once_does_not_count_when_it_is_no_
     protected.allow_self_approval = True
     protected.save()
     assert create(prompt, versions[0], 1).seq == 1
+
+
+@pytest.mark.parametrize("action", ["promote", "experiment", "other"])
+def test_the_database_asks_for_each_required_suite_itself(prompt, versions, protected, action):
+    first, second = versions
+    protected.required_suites = ["golden", 'with "quotes" and ünicode']
+    protected.save()
+    for reviewer in ("bob", "eve"):
+        give_review(version=first, channel="production", reviewer=reviewer, decision="approve")
+
+    def refused():
+        with pytest.raises(IntegrityError, match="a suite that it requires has not passed"):
+            create(prompt, first, 1, action=action)
+
+    def result(suite, verdict="passed", version=first, **more):
+        row = SuiteResult(version=version, suite=suite, digest=version.digest, verdict=verdict)
+        for name, value in more.items():
+            setattr(row, name, value)
+        row.save()
+
+    refused()
+    result("golden")
+    refused()
+    result('with "quotes" and ünicode', version=second)
+    refused()
+    result('with "quotes" and ünicode', digest="0" * 64)
+    refused()
+    result('with "quotes" and ünicode')
+    result("golden", "failed")
+    refused()
+    result("golden")
+    result("golden", "outdated")
+    refused()
+    result("golden")
+    assert create(prompt, first, 1, action=action).seq == 1
+
+
+def test_a_list_of_suites_that_can_not_be_read_lets_nothing_through(prompt, versions, protected):
+    protected.required_suites = {"golden": True}
+    protected.save()
+    for reviewer in ("bob", "eve"):
+        give_review(version=versions[0], channel="production", reviewer=reviewer, decision="approve")
+    with pytest.raises(DatabaseError):
+        create(prompt, versions[0], 1)
 
 
 def test_raw_sql_is_refused_too(prompt, versions, protected):

@@ -4,6 +4,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
+from audit.models import AuditEvent
 from prompts.compiler import snapshot
 from prompts.models import Approval, Channel, Deployment, Experiment
 from prompts.queries import current_deployment
@@ -17,7 +18,7 @@ from prompts.services.publishing import (
     undo,
     undone,
 )
-from prompts.services.reviewing import ask_for_review, give_review
+from prompts.services.reviewing import ask_for_review, give_review, record_result
 from tests.prompts.conftest import words
 
 
@@ -99,17 +100,54 @@ def test_a_rollback_on_a_protected_channel_needs_no_new_approval(prompt, version
     assert serves(prompt) == 1
 
 
-def test_a_required_suite_that_has_not_passed_blocks(prompt, versions):
-    Channel.objects.create(
+@pytest.fixture
+def demanding(prompt) -> Channel:
+    """Production asks for the suites golden and safety, and its author may approve."""
+    return Channel.objects.create(
         workspace=prompt.workspace,
         name="production",
         is_protected=True,
         allow_self_approval=True,
-        required_suites=["golden"],
+        required_suites=["golden", "safety"],
     )
-    give_review(version=versions[0], channel="production", reviewer="ada", decision="approve")
-    with pytest.raises(ValidationError, match="The suite golden must pass"):
-        point_channel(prompt=prompt, channel="production", version=versions[0])
+
+
+def publish(version):
+    give_review(version=version, channel="production", reviewer="ada", decision="approve")
+    return point_channel(prompt=version.prompt, channel="production", version=version)
+
+
+def test_a_required_suite_blocks_until_its_newest_run_has_passed_and_says_why(prompt, versions, demanding):
+    first, second = versions
+
+    def said() -> list[str]:
+        with pytest.raises(ValidationError) as refused:
+            publish(first)
+        return refused.value.messages
+
+    golden = "production requires the suite golden to pass for summary@1, and"
+    safety = "production requires the suite safety to pass for summary@1, and it has not been run for summary@1."
+    assert said() == [f"{golden} it has not been run for summary@1.", safety]
+    record_result(version=first, suite="golden", verdict="failed", told="2 of 9 cases failed.")
+    record_result(version=second, suite="safety", verdict="passed")
+    assert said() == [f"{golden} its newest run failed: 2 of 9 cases failed.", safety]
+    record_result(version=first, suite="golden", verdict="passed")
+    assert said() == [safety]
+    record_result(version=first, suite="safety", verdict="passed")
+    record_result(version=first, suite="golden", verdict="outdated")
+    assert said() == [f"{golden} the suite was changed since it passed."]
+    record_result(version=first, suite="golden", verdict="passed")
+    assert publish(first).seq == 1
+
+
+def test_a_rollback_needs_no_suite(prompt, versions, demanding):
+    for version in versions:
+        for suite in ("golden", "safety"):
+            record_result(version=version, suite=suite, verdict="passed")
+        publish(version)
+    record_result(version=versions[0], suite="golden", verdict="failed")
+    undo(prompt=prompt, channel="production", actor="a", reason="broken")
+    assert serves(prompt) == 1
 
 
 def test_a_partial_is_pinned_and_moving_it_changes_no_parent(prompt, ada):
@@ -177,7 +215,7 @@ def test_a_rollback_ends_a_running_experiment_in_the_same_transaction(prompt, ve
     assert undone(current_deployment(prompt, "production")) is None
 
 
-APPENDED = ("prompts_promptversion", "prompts_approval", "prompts_deployment")
+APPENDED = ("prompts_promptversion", "prompts_approval", "prompts_suiteresult", "prompts_deployment")
 
 
 @pytest.mark.parametrize("table", APPENDED)
@@ -185,6 +223,7 @@ APPENDED = ("prompts_promptversion", "prompts_approval", "prompts_deployment")
 def test_the_database_refuses_to_change_what_was_said_or_served(prompt, versions, table, deed):
     point_channel(prompt=prompt, channel="production", version=versions[0])
     give_review(version=versions[0], channel="production", reviewer="bob", decision="approve")
+    record_result(version=versions[0], suite="golden", verdict="passed")
     with pytest.raises(Exception, match="append-only"), connection.cursor() as cursor:
         cursor.execute(deed.format(table))
 
@@ -193,5 +232,14 @@ def test_the_database_refuses_to_change_what_was_said_or_served(prompt, versions
 def test_the_orm_is_refused_too(prompt, versions, model):
     point_channel(prompt=prompt, channel="production", version=versions[0])
     give_review(version=versions[0], channel="production", reviewer="bob", decision="approve")
+    record_result(version=versions[0], suite="golden", verdict="passed")
     with pytest.raises(Exception, match="append-only"):
         model.objects.update(channel="staging")
+
+
+def test_what_is_said_of_a_version_stands_in_its_workspaces_trail(prompt, versions):
+    give_review(version=versions[0], channel="production", reviewer="bob", decision="approve")
+    record_result(version=versions[0], suite="golden", verdict="passed", run="r1")
+    told = AuditEvent.objects.filter(object_type__in=["approval", "suiteresult", "suite result"]).order_by("id")
+    assert {event.workspace for event in told} == {"acme"}
+    assert told.count() == 2
