@@ -6,6 +6,11 @@ local function width_of(window)
   return math.max(1, math.floor(window / SLOTS))
 end
 
+-- When the newest place of a slot was taken: a slot counts in full until that has left the window.
+local function newest_of(key, slot, window)
+  return tonumber(redis.call('HGET', key, 'n' .. slot)) or (slot + 1) * width_of(window)
+end
+
 -- What is left of a window now: total, oldest slot, newest slot, level of the burst's bucket.
 local function standing(key, window, amount, burst, now)
   local known = redis.call('HMGET', key, 't', 'h', 'l', 'v', 'm')
@@ -15,7 +20,8 @@ local function standing(key, window, amount, burst, now)
     level = math.max(0, level - (now - tonumber(known[5])) * amount)
   end
   if head then
-    local gone = math.floor((now - window) / width_of(window)) - 1
+    local gone = math.floor((now - window) / width_of(window))
+    if head <= gone and newest_of(key, gone, window) + window > now then gone = gone - 1 end
     if last <= gone then
       redis.call('DEL', key)
       return 0, nil, nil, level
@@ -25,7 +31,7 @@ local function standing(key, window, amount, burst, now)
         local count = redis.call('HGET', key, slot)
         if count then
           total = total - tonumber(count)
-          redis.call('HDEL', key, slot)
+          redis.call('HDEL', key, slot, 'n' .. slot)
         end
       end
       head = gone + 1
@@ -43,7 +49,7 @@ local function wait_for(key, window, amount, burst, cost, now, total, head, last
       for slot = head, last do
         over = over - (tonumber(redis.call('HGET', key, slot)) or 0)
         if over <= 0 then
-          wait = (slot + 1) * width_of(window) + window - now
+          wait = newest_of(key, slot, window) + window - now
           break
         end
       end
@@ -92,11 +98,10 @@ F['admit'] = function(operation, now)
       local slot = math.floor(now / width_of(window))
       local total, level = state[1] + cost, state[3] + cost * window
       redis.call('HINCRBY', key, slot, cost)
-      redis.call('HSET', key, 't', total, 'h', state[2] or slot, 'l', slot)
+      redis.call('HSET', key, 't', total, 'h', state[2] or slot, 'l', slot, 'n' .. slot, now)
       if burst < amount then redis.call('HSET', key, 'v', level, 'm', now) end
       redis.call('PEXPIRE', key, 2 * window + 1000)
-      standings[place] = {remaining_of(window, amount, burst, total, level),
-        (slot + 1) * width_of(window) + window - now}
+      standings[place] = {remaining_of(window, amount, burst, total, level), window}
     end
   end
   return {1, now, standings}

@@ -1,7 +1,8 @@
 """Rate limits of one process: plain integers, and no await between looking and taking.
 
-A window is cut into 240 slots, and a slot counts in full until all of it has left the window. So there are never
-more than the amount in any window, whenever it begins, and a place comes free a 240th of the window late at most.
+A window is cut into 240 slots, and a slot counts in full until its newest place has left the window. So there are never
+more than the amount in any window, whenever it begins; a place comes free a 240th of the window late at most, and nobody
+waits longer than the window.
 """
 
 import time
@@ -15,7 +16,7 @@ SWEEP_EVERY = 20_000  # admissions
 
 
 class Window:
-    """What one subject used of one limit. `slots` holds [slot's number, amount], oldest first.
+    """What one subject used of one limit. `slots` holds [slot's number, amount, newest in ms], oldest first.
 
     width  of a slot in milliseconds: every key names its window, so it never changes
     level  how full the burst's bucket is, times window_ms, so that what leaks out of it is an integer too
@@ -32,8 +33,8 @@ class Window:
 
     def wait_ms(self, rate: Rate, now_ms: int) -> int:
         """Let go what has left the window. Milliseconds until the rate's cost fits; 0 when it fits now."""
-        slots, width = self.slots, self.width
-        while slots and (slots[0][0] + 1) * width + rate.window_ms <= now_ms:
+        slots = self.slots
+        while slots and slots[0][2] + rate.window_ms <= now_ms:
             self.total -= slots.popleft()[1]
         if rate.burst < rate.amount:
             self.level = max(0, self.level - (now_ms - self.last_ms) * rate.amount)
@@ -42,10 +43,10 @@ class Window:
         over = self.total + rate.cost - rate.amount
         if over > 0:
             wait = rate.window_ms
-            for number, amount in slots:
+            for _, amount, newest_ms in slots:
                 over -= amount
                 if over <= 0:
-                    wait = (number + 1) * width + rate.window_ms - now_ms
+                    wait = newest_ms + rate.window_ms - now_ms
                     break
         if rate.burst < rate.amount:
             beyond = self.level + (rate.cost - rate.burst) * rate.window_ms
@@ -58,8 +59,9 @@ class Window:
         self.total += rate.cost
         if slots and slots[-1][0] == number:
             slots[-1][1] += rate.cost
+            slots[-1][2] = now_ms
         else:
-            slots.append([number, rate.cost])
+            slots.append([number, rate.cost, now_ms])
         if rate.burst < rate.amount:
             self.level += rate.cost * rate.window_ms
 
@@ -80,7 +82,7 @@ class Window:
             remaining = min(remaining, rate.burst - -(-self.level // rate.window_ms))
         if not self.slots:
             return Standing(remaining if remaining > 0 else 0, 0)
-        reset = (self.slots[-1][0] + 1) * self.width + rate.window_ms - now_ms
+        reset = self.slots[-1][2] + rate.window_ms - now_ms
         return Standing(remaining if remaining > 0 else 0, reset if reset > 0 else 0)
 
 
@@ -132,7 +134,7 @@ class MemoryCounters:
     def sweep(self, now_ms: int) -> None:
         """Forget who used nothing for a day, the longest window, and holds no place."""
         for key, window in list(self.windows.items()):
-            last = window.slots[-1][0] * window.width if window.slots else None
+            last = window.slots[-1][2] if window.slots else None
             if window.total == 0 if last is None else last + 2 * window_of(key) < now_ms:
                 del self.windows[key]
 

@@ -59,7 +59,7 @@ async def test_a_refusal_names_scope_unit_and_limit_and_says_when_to_come_back()
             raise AssertionError("nobody may come in")
     error = refused.value
     assert error.message == "This key 'web' may use 1 requests a minute, and has 0 left."
-    assert (error.status, error.code, error.headers["retry-after"]) == (429, "rate_limit_exceeded", "61")
+    assert (error.status, error.code, error.headers["retry-after"]) == (429, "rate_limit_exceeded", "60")
     assert error.headers["x-ratelimit-limit-requests"] == "1"
     assert error.headers["x-ratelimit-remaining-requests"] == "0"
 

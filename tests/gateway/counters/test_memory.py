@@ -46,6 +46,19 @@ async def test_the_amount_comes_in_at_once_and_nothing_more_until_the_window_has
     assert await admitted(counters, per_minute(60), 100) == 60
 
 
+@pytest.mark.parametrize("past_the_slots_begin_ms", [0, 1, 125, 249])
+async def test_nobody_waits_longer_than_the_window(clock, past_the_slots_begin_ms):
+    clock.now += past_the_slots_begin_ms
+    counters = MemoryCounters()
+    let_in = await counters.admit("t", [per_minute(1)])
+    refused = await counters.admit("t", [per_minute(1)])
+    assert (let_in.standings[0].reset_ms, refused.retry_ms) == (MINUTE, MINUTE)
+    clock.now += MINUTE - 1
+    assert await admitted(counters, per_minute(1)) == 0
+    clock.now += 1
+    assert await admitted(counters, per_minute(1)) == 1
+
+
 async def test_a_burst_bounds_what_comes_at_once_and_leaks_at_the_windows_pace(clock):
     counters = MemoryCounters()
     rate = per_minute(60, burst=10)
