@@ -27,7 +27,8 @@ def ordered(
     """The steps in the order of the route's strategy. Models that are `slow` keep a quarter of their calls."""
     match plan.view.strategy:
         case "weighted":
-            return weighted(plan.view, steps, stickiness(call, plan.view.sticky_by), slow)
+            who = stickiness(call, plan.view.sticky_by)
+            return weighted(plan.view, steps, who, slow if who == call.id else ())
         case "latency":
             return by_latency(steps)  # sees to it by itself
         case "cost":
@@ -45,8 +46,8 @@ def weighted(route: RouteView, steps: list[Step], who: str, slow: Collection[str
     """Weighted rendezvous: each target draws a number from (route, target, who), scaled by its weight; the lowest wins.
 
     The same `who` draws the same numbers in every process. A target's share of all who is its share of the weights,
-    and raising one target's weight lowers its numbers alone, so that nobody leaves it. A `slow` one counts a quarter:
-    some of those who were there move, and come back when it is well.
+    and raising one target's weight lowers its numbers alone, so that nobody leaves it. A `slow` one counts a quarter;
+    that is for calls that stick to nothing, because who sticks is moved only by a target that is out.
 
     Source: Wang and Ravishankar's weighted highest random weight, with exponential draws -ln(u) / weight.
     """

@@ -22,12 +22,12 @@ def looks_only_when_told(monkeypatch):
     monkeypatch.setattr(outliers, "LOOK_EVERY_SECONDS", 1e12)
 
 
-def planned(strategy: str, slow: float, **views):
+def planned(strategy: str, slow: float, sticky_by: str = "none", **views):
     """A route of three, and its plan; the first target's times are these seconds, the others' a tenth of one."""
     targets = [
         TargetView(model(name, URL, quality=quality), **views) for name, quality in zip("abc", (3, 2, 1), strict=True)
     ]
-    routes = config(*targets, strategy=strategy)
+    routes = config(*targets, strategy=strategy, sticky_by=sticky_by)
     plan = route_plan(routes, "chat", routes.upstream.health)
     for step, seconds in zip(plan.steps, (slow, 0.1, 0.1), strict=True):
         for number in range(30):
@@ -68,6 +68,23 @@ def test_in_a_split_its_weight_counts_a_quarter_and_everybody_comes_back_when_it
     plan.slow = frozenset()
     assert during["a"] < before["a"] / 2
     assert firsts(routes) == before
+
+
+def test_who_sticks_to_a_slow_target_stays_with_it():
+    routes, plan = planned("weighted", slow=1.0, weight=1, sticky_by="user")
+
+    def homes() -> dict[str, str]:
+        found = {}
+        for user in (f"user-{number}" for number in range(100)):
+            call = ask(user=user)
+            choose(call, routes)
+            found[user] = call.candidates[0].model
+        return found
+
+    before = homes()
+    assert "a" in before.values()
+    assert watched(plan) == {"a"}
+    assert homes() == before
 
 
 def test_it_is_so_only_after_half_a_minute_and_only_when_much_slower():
