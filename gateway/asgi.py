@@ -23,7 +23,7 @@ from audit.services.feedback import record_feedback  # noqa: E402
 from gateway.configuration import current  # noqa: E402
 from gateway.consumers import page_sockets  # noqa: E402
 from gateway.edge.app import Edge, json_page  # noqa: E402
-from gateway.edge.drain import Drain  # noqa: E402
+from gateway.edge.drain import Drain, end_with  # noqa: E402
 from gateway.edge.endpoints import FORMS  # noqa: E402
 from gateway.edge.websocket import PATH as SOCKETS_PATH  # noqa: E402
 from gateway.edge.websocket import Sockets  # noqa: E402
@@ -76,6 +76,7 @@ def look(metrics: Metrics) -> None:
 
 
 ROLE = os.environ.get("TOLLGATE_ROLE", "all")  # set by `manage.py serve --role`
+SUPERVISOR = os.environ.get("TOLLGATE_SUPERVISOR", "")  # the process that keeps this one alive, where there is one
 
 edge = Edge(
     current,
@@ -117,6 +118,8 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
                 runtime.shared.metrics.look, runtime.shared.places = look, runtime.services.upstream.health.report
             watchers.append(asyncio.create_task(watch(runtime.services.upstream, settings.REDIS_URL)))
             Drain(edge, lambda: runtime.services.upstream, settings.DRAIN_SECONDS).install()
+            if SUPERVISOR:
+                watchers.append(asyncio.create_task(end_with(int(SUPERVISOR))))
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             edge.draining = True

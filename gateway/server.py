@@ -42,6 +42,7 @@ def serve(*, host: str, port: int, workers: int, role: str, embedded: bool) -> N
     os.environ["TOLLGATE_RUN"] = f"{os.getpid()}-{time.time_ns()}"
     os.environ["TOLLGATE_ROLE"] = role  # workers are fresh processes: they read it at their start
     os.environ["TOLLGATE_WORKERS"] = str(workers)  # how many share the rate limits, for when Redis is away
+    os.environ["TOLLGATE_SUPERVISOR"] = str(os.getpid()) if workers > 1 else ""  # without it workers end
     config = config_for(host=host, port=port, workers=workers)
     background = Embedded() if embedded and role != "proxy" else None
     if background is not None:

@@ -182,6 +182,14 @@ class Installation:
                     process.wait(20)
         self.processes.clear()
 
+    @property
+    def workers(self) -> list[int]:
+        """The processes that answer calls: the server's children, or itself where it has none."""
+        (server,) = self.processes
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        spawned = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return spawned or [server.pid]
+
     # --- Calls --------------------------------------------------------------------------------------------
     def chat(self, text: str = "hello", *, key: str = KEY, model: str = "chat", **fields: Any) -> httpx.Response:
         """One chat completion, over HTTP."""

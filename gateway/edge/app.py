@@ -99,8 +99,6 @@ class Edge:
         prompt = prompt_in(path)
         if path in self.forms or prompt:
             allow(scope, "POST")
-            if self.draining:
-                raise Unavailable("The gateway is shutting down.", code="shutting_down", headers={"retry-after": "1"})
             await self.take(call, config, receive, send, prompt)
         elif path == "/v1/models" or path.startswith("/v1/models/"):
             allow(scope, "GET", "HEAD")
@@ -144,7 +142,8 @@ class Edge:
 class placed:
     """One of the worker's places for a call whose key is known.
 
-    Entering raises Unavailable where there is none; the call has its record then. Leaving begins the call's shadow.
+    Entering raises Unavailable where there is none, or where the process is to end; the call has its record then.
+    Leaving begins the call's shadow.
     """
 
     __slots__ = ("call", "config", "edge")
@@ -154,6 +153,8 @@ class placed:
 
     async def __aenter__(self) -> None:
         call, config = self.call, self.config
+        if self.edge.draining:
+            await refuse(call, config.audit, shutting_down())
         workspaces = len(config.tenants.on_unavailable)
         priority = call.headers.get("x-tollgate-priority", "normal")
         try:
@@ -167,6 +168,10 @@ class placed:
         self.edge.overload.leave(self.call.key.caller.workspace_id)
         if self.call.shadow is not None:
             self.edge.shadows.follow(self.call, self.config)
+
+
+def shutting_down() -> Unavailable:
+    return Unavailable("The gateway is shutting down.", code="shutting_down", headers={"retry-after": "1"})
 
 
 def allow(scope: Scope, *methods: str) -> None:

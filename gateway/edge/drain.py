@@ -6,6 +6,8 @@ an error that says so, so that each has its record and none looks complete.
 """
 
 import asyncio
+import logging
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -17,7 +19,10 @@ from gateway.routing.send import Upstream
 if TYPE_CHECKING:
     from gateway.edge.app import Edge
 
+log = logging.getLogger(__name__)
+
 CUT_BEFORE_SECONDS = 2.0
+LOOK_SECONDS = 1.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -64,3 +69,14 @@ class Drain:
         upstream = self._upstream()
         if upstream is not None:
             upstream.stop(ShuttingDown("The gateway is shutting down.", headers={"retry-after": "1"}))
+
+
+async def end_with(supervisor: int) -> None:
+    """Stop this worker as SIGTERM does once its supervising process is gone, which can no longer say so.
+
+    Else it would keep the port and answer calls under a configuration of processes that nobody watches.
+    """
+    while os.getppid() == supervisor:
+        await asyncio.sleep(LOOK_SECONDS)
+    log.warning("the supervising process %s is gone; this worker stops", supervisor)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -24,7 +24,7 @@ from gateway.core.errors import GatewayError, InvalidRequest, RateLimited, TooLa
 from gateway.core.ids import new_id
 from gateway.core.sse import Splitter
 from gateway.edge.answer import reply
-from gateway.edge.app import Edge, InternalError, fill, placed
+from gateway.edge.app import Edge, InternalError, fill, placed, shutting_down
 from gateway.edge.errors import encode_openai_error
 from gateway.edge.reply import Send
 from gateway.edge.request import Receive, Scope, headers_of, json_object, peer_of, secret_of
@@ -68,7 +68,7 @@ class Sockets:
     def opened(self, scope: Scope, send: Send) -> "Connection":
         """The connection, if its key opens anything. Raises GatewayError; each call checks the key again."""
         if self.edge.draining:
-            raise Unavailable("The gateway is shutting down.", code="shutting_down", headers={"retry-after": "1"})
+            raise shutting_down()
         config = self.edge.current.current
         if config is None:
             raise Unavailable("The gateway is starting.", headers={"retry-after": "1"})
@@ -144,8 +144,8 @@ class Connection:
 
     def _begin(self, identity: Any, body: dict[str, Any]) -> None:
         config = self.edge.current.current
-        if config is None or self.edge.draining:
-            raise Unavailable("The gateway is shutting down.", code="shutting_down")
+        if config is None:
+            raise Unavailable("The gateway is starting.")
         if identity in self._answers:
             raise InvalidRequest("A call with this id is under way on this connection.", param="id")
         if len(self._answers) >= CALLS_MOST:

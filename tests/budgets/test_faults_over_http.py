@@ -125,19 +125,6 @@ def caps_of(made: dict) -> dict[str, int]:
     return {budget["name"]: nanos_of(budget["limit_usd"]) for budget in made["budgets"]}
 
 
-def pids(gateway: Installation) -> list[int]:
-    """The processes that answer calls: the server's children, or itself."""
-    (process,) = gateway.processes
-    listed = subprocess.run(
-        ["ps", "--no-headers", "-o", "pid,args", "--ppid", str(process.pid)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = [int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line]
-    return found or [process.pid]
-
-
 @pytest.mark.timeout(1800)
 def test_a_server_killed_at_random_under_load_never_spends_more_than_the_cap_nor_forgets_what_it_spent(
     upstream, installation
@@ -214,7 +201,7 @@ def test_a_worker_that_is_stopped_beyond_its_lease_and_wakes_is_charged_once(ups
         async def stop_and_wake() -> list[int]:
             async with load(gateway, "stopped", clients=16) as seen:
                 await asyncio.sleep(1.0)
-                worker = pids(gateway)[0]
+                worker = gateway.workers[0]
                 os.kill(worker, signal.SIGSTOP)
                 try:
                     await asyncio.sleep(LEASE_SECONDS)
@@ -240,7 +227,7 @@ def test_a_worker_that_is_killed_leaves_nothing_held_after_its_lease(upstream):
         async def kill_one() -> None:
             async with load(gateway, "one_killed", clients=16):
                 await asyncio.sleep(1.0)
-                os.kill(pids(gateway)[0], signal.SIGKILL)
+                os.kill(gateway.workers[0], signal.SIGKILL)
                 await asyncio.sleep(2.0)
 
         asyncio.run(kill_one())
