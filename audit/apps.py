@@ -32,7 +32,7 @@ def guard_connection(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 def let_migrate(*, using: str, **kwargs: Any) -> None:
     connection = connections[using]
     connection.ensure_connection()
-    append_only.unguard(connection)
+    append_only.step_aside(connection)
 
 
 def keep_append_only(*, using: str, **kwargs: Any) -> None:

@@ -32,7 +32,12 @@ KEY = "sk-test-installation-0001"
 @cache
 def migrations_digest() -> str:
     """Twelve hex digits that change with any migration, and with what the migrations call."""
-    called = [*ROOT.glob("*/append_only.py"), ROOT / "prompts/deploy_rules.py", ROOT / "requirements.lock"]
+    called = [
+        *ROOT.glob("*/append_only.py"),
+        *ROOT.glob("audit/append_only/*.py"),
+        ROOT / "prompts/deploy_rules.py",
+        ROOT / "requirements.lock",
+    ]
     files = sorted([*ROOT.glob("*/migrations/*.py"), *called])
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 

@@ -6,11 +6,11 @@ from audit import append_only
 
 
 def forwards(apps, editor):
-    append_only.install(editor.connection)
+    append_only.install(editor.connection, append_only.TABLES)
 
 
 def backwards(apps, editor):
-    append_only.uninstall(editor.connection)
+    append_only.uninstall(editor.connection, append_only.TABLES)
 
 
 class Migration(migrations.Migration):

@@ -3,15 +3,19 @@
 from datetime import timedelta
 
 import pytest
+from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
 from audit import append_only
+from audit.append_only.tables import protected_tables
 from audit.batch import append_event
 from audit.checks import records_are_protected
 from audit.models import AuditEvent, CallRecord, Seal
 from audit.services.changes import record_event
+from tenants.models import Team, Workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -108,6 +112,68 @@ def test_a_row_may_go_only_when_its_time_is_over():
     assert set(AuditEvent.objects.values_list("pk", flat=True)) == {kept.pk, for_ever.pk}
 
 
+HISTORY = "tenants_historicalteam"
+ON_HISTORY = [
+    f"UPDATE {HISTORY} SET name = 'other'",
+    f"UPDATE {HISTORY} SET history_user_id = NULL, name = 'other'",
+    f"UPDATE {HISTORY} SET history_user_id = history_user_id",
+    f"DELETE FROM {HISTORY}",
+    *([f"REPLACE INTO {HISTORY} SELECT * FROM {HISTORY}", f"DROP TABLE {HISTORY}"] if ON_SQLITE else []),
+    *(
+        []
+        if ON_SQLITE
+        else [f"TRUNCATE {HISTORY}", f"SET LOCAL session_replication_role = replica; DELETE FROM {HISTORY}"]
+    ),
+]
+
+
+@pytest.fixture
+def ada():
+    return get_user_model().objects.create_user("ada")
+
+
+@pytest.fixture
+def team(ada):
+    team = Team(workspace=Workspace.objects.create(name="acme"), name="search")
+    team._history_user = ada
+    team.save()
+    return team
+
+
+@pytest.mark.parametrize("statement", ON_HISTORY)
+def test_the_history_of_configuration_is_refused_too(team, statement):
+    before = list(Team.history.values())
+
+    with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+
+    assert list(Team.history.values()) == before != []
+
+
+@pytest.mark.parametrize(
+    "deed", [lambda team: team.history.all().delete(), lambda team: team.history.update(name="other")]
+)
+def test_the_orm_is_refused_history_too(team, deed):
+    with pytest.raises(DatabaseError), transaction.atomic():
+        deed(team)
+
+    assert Team.history.values_list("name", flat=True).get() == "search"
+
+
+def test_an_account_can_still_be_deleted_and_its_changes_stay(team, ada):
+    Team.history.get()
+    ada.delete()
+
+    assert Team.history.values_list("name", "history_user_id").get() == ("search", None)
+
+
+def test_every_history_there_is_is_protected():
+    tables = {model._meta.db_table for model in apps.get_models() if model.__name__.startswith("Historical")}
+
+    assert {protected.table for protected in protected_tables() if protected.columns} == tables
+    assert HISTORY in tables
+
+
 @pytest.fixture
 def unguarded():
     connection.ensure_connection()
@@ -118,12 +184,14 @@ def unguarded():
 
 
 def first_trigger():
-    return append_only._expected(connection)[0]
+    kind = "no_update" if ON_SQLITE else "append_only"
+    return f"audit_callrecord_{kind}", "audit_callrecord"
 
 
-def test_a_trigger_that_was_dropped_is_named_by_the_check(unguarded):
+@pytest.mark.parametrize("table", ["audit_callrecord", HISTORY])
+def test_a_trigger_that_was_dropped_is_named_by_the_check(unguarded, table):
     assert records_are_protected(databases=["default"]) == []
-    name, table = first_trigger()
+    name = f"{table}_no_delete" if ON_SQLITE else f"{table}_append_only"
 
     with connection.cursor() as cursor:
         cursor.execute(f"DROP TRIGGER {name}" + ("" if ON_SQLITE else f" ON {table}"))

@@ -1,0 +1,109 @@
+"""The refusal on PostgreSQL: triggers that fire ALWAYS, and the functions behind them."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from audit.append_only.tables import ACCOUNT, Protected, protected_tables
+
+KINDS = ("append_only", "no_truncate")
+
+_FUNCTION = """
+CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE kept boolean := true;
+BEGIN
+    {decide}
+    IF kept THEN
+        RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN CASE TG_OP WHEN 'UPDATE' THEN NEW ELSE OLD END;
+END $$
+"""
+_EXPIRES = """
+    IF TG_OP = 'DELETE' THEN
+        kept := OLD.keep_until IS NULL OR OLD.keep_until > now();
+    ELSIF TG_OP = 'TRUNCATE' THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I.%I WHERE keep_until IS NULL OR keep_until > now())',
+                       TG_TABLE_SCHEMA, TG_TABLE_NAME) INTO kept;
+    END IF;
+"""
+_FOR_EVER = """
+    IF TG_OP = 'TRUNCATE' THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I.%I)', TG_TABLE_SCHEMA, TG_TABLE_NAME) INTO kept;
+    END IF;
+"""
+_HISTORY = f"""
+    IF TG_OP = 'UPDATE' THEN
+        kept := NEW.{ACCOUNT} IS NOT NULL OR to_jsonb(NEW) - '{ACCOUNT}' <> to_jsonb(OLD) - '{ACCOUNT}';
+    END IF;
+    {_FOR_EVER}
+"""
+FUNCTIONS = {
+    name: _FUNCTION.format(name=name, decide=decide)
+    for name, decide in (
+        ("audit_append_only", _EXPIRES),
+        ("audit_append_only_for_ever", _FOR_EVER),
+        ("audit_append_only_history", _HISTORY),
+    )
+}
+
+
+def statements(tables: Iterable[Protected]) -> list[str]:
+    """What puts the triggers in place."""
+    made = [*FUNCTIONS.values()]
+    for protected in tables:
+        table, function = protected.table, function_of(protected)
+        made += [
+            f"CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table} "
+            f"FOR EACH ROW EXECUTE FUNCTION {function}()",
+            f"CREATE OR REPLACE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {function}()",
+            f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_append_only",
+            f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_no_truncate",
+        ]
+    return made
+
+
+def removal(tables: Iterable[Protected]) -> list[str]:
+    """What takes them away. The functions stay, which protect nothing by themselves."""
+    return [f"DROP TRIGGER IF EXISTS {each.table}_{kind} ON {each.table}" for each in tables for kind in KINDS]
+
+
+def function_of(protected: Protected) -> str:
+    if protected.columns:
+        return "audit_append_only_history"
+    return "audit_append_only" if protected.expires else "audit_append_only_for_ever"
+
+
+def missing(connection: BaseDatabaseWrapper) -> list[str]:
+    """What is not there, is switched off, or not as it was made."""
+    tables = protected_tables()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT t.tgname, t.tgenabled, p.proname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid "
+            "WHERE NOT t.tgisinternal AND t.tgrelid IN (SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)",
+            [[protected.table for protected in tables]],
+        )
+        found = {name: (_text(enabled), called) for name, enabled, called in cursor}
+        cursor.execute("SELECT proname, prosrc FROM pg_proc WHERE proname = ANY(%s)", [list(FUNCTIONS)])
+        bodies = {name: _digest(source) for name, source in cursor}
+    wrong = []
+    for protected in tables:
+        for kind in KINDS:
+            name = f"{protected.table}_{kind}"
+            if name not in found:
+                wrong.append(f"trigger {name} is missing")
+            elif found[name] != ("A", function_of(protected)):
+                wrong.append(f"trigger {name} is changed or switched off")
+    changed = [name for name, made in FUNCTIONS.items() if bodies.get(name) != _digest(made.split("$$")[1])]
+    return wrong + [f"function {name} is changed" for name in changed]
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _digest(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()
