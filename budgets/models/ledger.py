@@ -69,6 +69,9 @@ class Total(models.Model):
         constraints = [
             models.UniqueConstraint("workspace_id", "of", "day", "subject", name="budgets_total_once"),
         ]
+        indexes = [  # one subject's days: what the thresholds look at with every batch of records
+            models.Index(fields=["workspace_id", "of", "subject", "day"], name="budgets_total_of_subject")
+        ]
 
     def __str__(self) -> str:
         return f"{self.of} {self.subject} on {self.day}"

@@ -13,7 +13,6 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from budgets.services import thresholds
-from tenants.models import Workspace
 
 COLUMNS = (
     *("attempt", "at", "workspace_id", "team_id", "key_id", "user", "model", "provider"),
@@ -45,7 +44,7 @@ def book(lines: Iterable[Line]) -> int:
             wanted[line["attempt"]] = line
     if not wanted:
         return 0
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):  # a part of it is never undone alone
         new = insert(list(wanted.values()))
         fresh = [wanted[attempt] for attempt in new]
         late = [line for attempt, line in wanted.items() if attempt not in new and line["status"] != "in_doubt"]
@@ -173,5 +172,9 @@ def add(total: list[int], amounts: Sequence[int]) -> None:
 def zones_of(workspace_ids: Iterable[str]) -> Mapping[str, ZoneInfo]:
     """The zones of these workspaces; one that is gone has none."""
     numbers = [int(each) for each in workspace_ids if each.isdigit()]
-    rows = Workspace.objects.filter(pk__in=numbers).values_list("pk", "timezone")
-    return {str(number): ZoneInfo(zone) for number, zone in rows}
+    if not numbers:
+        return {}
+    holes = ", ".join(["%s"] * len(numbers))
+    with connection.cursor() as cursor:  # with every batch: the ORM would cost ten times the query
+        cursor.execute(f"SELECT id, timezone FROM tenants_workspace WHERE id IN ({holes})", numbers)  # noqa: S608
+        return {str(number): ZoneInfo(zone) for number, zone in cursor.fetchall()}
