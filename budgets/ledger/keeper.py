@@ -216,6 +216,9 @@ class Keeper(threading.Thread):
         elif not coming:
             fresh = uuid.uuid4().hex[:12]
             if self.store.client.set("tg:rebuild", fresh, nx=True, px=REBUILD_MS):
+                if self.store.text("tg:epoch") != epoch:  # another worker made them again since we looked
+                    self.store.client.delete("tg:rebuild")
+                    return
                 log.warning("the budgets' counters were lost; making them again")
                 self.put_down(fresh)
                 self.rebuild(fresh)

@@ -234,6 +234,23 @@ async def hold_until_refused(worker, name):
         await worker.ledger.reserve(f"x{number}.1", [Ask(name, 0, 0, 10_000)], Wish(0, 0), lambda: "{}")
 
 
+async def test_who_looked_before_the_counters_were_made_again_does_not_make_them_once_more(own_redis):
+    async with workers(own_redis, 2) as (one, two):
+        before = one.ledger.epoch
+
+        async def state_what_is_held():
+            while not (coming := two.keeper.store.text("tg:rebuild")):
+                await asyncio.sleep(0.01)
+            await in_thread(two.keeper.put_down, coming)
+
+        own_redis.client.flushall()
+        one.ledger.is_fenced = two.ledger.is_fenced = True
+        await asyncio.gather(one.until_sound(before), state_what_is_held())
+        await in_thread(two.keeper.recover, "", "")  # what it read before the other one was done
+        await two.until_sound(before)
+        assert own_redis.client.get("tg:epoch").decode() == one.ledger.epoch == two.ledger.epoch
+
+
 @pytest.mark.parametrize("loss", ["flushed", "rolled back"])
 async def test_lost_counters_are_made_again_from_lines_holds_and_what_was_just_settled(own_redis, total, loss):
     workspace, name = total
