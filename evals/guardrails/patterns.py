@@ -1,6 +1,7 @@
 """A workspace's own patterns and lists. Patterns run in linear time only (RE2), so none can hold up the gateway."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import re2
 
@@ -44,16 +45,22 @@ def pattern_of_words(words: Iterable[str]) -> "re2._Regexp[str] | None":
     return re2.compile("|".join(re2.escape(word) for word in chosen), options)
 
 
+def _spans(pattern: "re2._Regexp[str]", text: str) -> Iterator[tuple[int, int]]:
+    """Where a pattern matches. In ASCII, bytes and characters have the same places, so that none has to be counted."""
+    searched: Any = text.encode() if text.isascii() else text
+    for match in pattern.finditer(searched):
+        yield match.span()
+
+
 def matches(pattern: "re2._Regexp[str]", text: str) -> Iterator[tuple[int, int]]:
-    for match in pattern.finditer(text):
-        if match.end() > match.start():
-            yield match.span()
+    for start, end in _spans(pattern, text):
+        if end > start:
+            yield start, end
 
 
 def whole_words(pattern: "re2._Regexp[str]", text: str) -> Iterator[tuple[int, int]]:
     """Matches that neither begin nor end within a longer word."""
-    for match in pattern.finditer(text):
-        start, end = match.span()
+    for start, end in _spans(pattern, text):
         before, after = text[start - 1 : start] if start else "", text[end : end + 1]
         if not (before.isalnum() and text[start].isalnum()) and not (after.isalnum() and text[end - 1].isalnum()):
             yield start, end

@@ -7,8 +7,6 @@ exotic spaces), invisible characters are left out, digits of other scripts and t
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from typing import NamedTuple
 
 # Format characters and fillers that show nothing: soft hyphen, joiners, bidi marks, variation selectors, tags ...
 INVISIBLE = (
@@ -33,76 +31,91 @@ _AS_ASCII = {
     **dict.fromkeys((*range(0x2010, 0x2016), 0x2212, 0x2043), "-"),
     0x3002: ".",
 }
+_MOST_FOLDED = 4  # characters that one with its marks may become, unless Latin letters or digits are among them
 _RUN = re.compile(r"[\x00-\x7f]?[^\x00-\x7f]+")
 
 
-class View(NamedTuple):
-    """`text` to match on. `starts[i]`, `ends[i]`: where its character i stands in the original; None: where it is."""
+class View:
+    """`text` to match on, and the way from its places back to the original's."""
 
-    text: str
-    starts: list[int] | None
-    ends: list[int] | None
+    __slots__ = ("_ends", "_original", "_starts", "text")
+
+    def __init__(self, text: str, original: str) -> None:
+        self.text, self._original = text, original
+        self._starts: list[int] | None = None
+        self._ends: list[int] = []
+
+    @property
+    def is_original(self) -> bool:
+        return self.text is self._original
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """The span of the original text that the view's characters start to end (not included) came from."""
-        if self.starts is None or self.ends is None or start == end:
+        if self.is_original or start == end:
             return start, end
-        return self.starts[start], self.ends[end - 1]
+        if self._starts is None:  # only now: most texts hold nothing to find
+            self._starts, self._ends = _places(self._original)
+        return self._starts[start], self._ends[end - 1]
 
 
 def plain(text: str) -> View:
     """The view of a text. ASCII, and text that is already plain, is its own view and costs next to nothing."""
     if text.isascii():
-        return View(text, None, None)
+        return View(text, text)
     strange = text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
     if _UNUSUAL.search(strange) is None and unicodedata.is_normalized("NFKC", text):
-        return View(text, None, None)
-    pieces: list[str] = []
+        return View(text, text)
+    return View(_RUN.sub(_Runs().shown, text), text)
+
+
+def _places(text: str) -> tuple[list[int], list[int]]:
+    """Where each character of a text's view begins and ends in the text."""
     starts: list[int] = []
     ends: list[int] = []
-    known: dict[str, Folded] = {}  # texts repeat themselves
+    runs = _Runs()
     done = 0
-    for run in _RUN.finditer(text):
-        begin, stop = run.span()
-        pieces.append(text[done:begin])
+    for match in _RUN.finditer(text):
+        begin, stop = match.span()
         starts.extend(range(done, begin))
         ends.extend(range(done + 1, begin + 1))
         done = stop
-        piece = run.group()
-        folded = known.get(piece)
-        if folded is None:
-            folded = known[piece] = _folded(piece)
-        shown, firsts, lasts = folded
-        pieces.append(shown)
-        starts.extend([begin + first for first in firsts])
-        ends.extend([begin + last for last in lasts])
-    pieces.append(text[done:])
+        run = match.group()
+        if (even := _fold_evenly(run)) is not None:
+            starts.extend(range(begin, begin + len(even)))
+            ends.extend(range(begin + 1, begin + 1 + len(even)))
+            continue
+        for first, last in _clusters(run):
+            size = len(runs.clusters[run[first:last]])
+            starts.extend([begin + first] * size)
+            ends.extend([begin + last] * size)
     starts.extend(range(done, len(text)))
     ends.extend(range(done + 1, len(text) + 1))
-    return View("".join(pieces), starts, ends)
+    return starts, ends
 
 
-Folded = tuple[str, Sequence[int], Sequence[int]]  # what is shown, and where each of its characters begins and ends
+class _Folds(dict[str, str]):
+    """A base character with its marks → what it shows. Texts repeat themselves, so each is folded once."""
+
+    def __missing__(self, cluster: str) -> str:
+        shown = self[cluster] = _fold(cluster)
+        return shown
 
 
-def _folded(run: str) -> Folded:
-    if not _HIDDEN.sub("", run):
-        return "", (), ()
-    if (shown := _fold_evenly(run)) is not None:
-        return shown, range(len(run)), range(1, len(run) + 1)
-    pieces: list[str] = []
-    starts: list[int] = []
-    ends: list[int] = []
-    known: dict[str, str] = {}
-    for first, last in _clusters(run, 0, len(run)):
-        cluster = run[first:last]
-        each = known.get(cluster)
-        if each is None:
-            each = known[cluster] = _fold(cluster)
-        pieces.append(each)
-        starts.extend([first] * len(each))
-        ends.extend([last] * len(each))
-    return "".join(pieces), starts, ends
+class _Runs(dict[str, str]):
+    """Runs of characters beyond ASCII, each with the character before it → what they show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clusters = _Folds()
+
+    def shown(self, match: re.Match[str]) -> str:
+        return self[match[0]]
+
+    def __missing__(self, run: str) -> str:
+        if (shown := _fold_evenly(run)) is None:
+            shown = "".join([self.clusters[run[first:last]] for first, last in _clusters(run)])
+        self[run] = shown
+        return shown
 
 
 def _fold_evenly(run: str) -> str | None:
@@ -110,29 +123,25 @@ def _fold_evenly(run: str) -> str | None:
     if _HIDDEN.search(run) is not None:
         return None
     folded = {ord(character): unicodedata.normalize("NFKC", character) for character in set(run)}
-    if any(len(shown) != 1 for shown in folded.values()):
+    if any(len(each) != 1 for each in folded.values()):
         return None
     shown = run.translate(folded)
     return _as_ascii(shown) if unicodedata.normalize("NFKC", run) == shown else None
 
 
-def _clusters(text: str, begin: int, stop: int) -> list[tuple[int, int]]:
+def _clusters(run: str) -> list[tuple[int, int]]:
     """A base character with the marks that combine with it, each as (start, end)."""
-    clusters = []
-    first = begin
-    for at in range(begin + 1, stop):
-        if not unicodedata.combining(text[at]):
-            clusters.append((first, at))
-            first = at
-    clusters.append((first, stop))
-    return clusters
+    begins = [at for at, mark in enumerate(map(unicodedata.combining, run)) if not mark or not at]
+    return list(zip(begins, [*begins[1:], len(run)], strict=True))
 
 
 def _fold(cluster: str) -> str:
     shown = _HIDDEN.sub("", cluster)
     if not shown:
         return ""
-    return _as_ascii(_HIDDEN.sub("", unicodedata.normalize("NFKC", shown)))
+    folded = _as_ascii(_HIDDEN.sub("", unicodedata.normalize("NFKC", shown)))
+    # One Arabic ligature is 18 letters: nothing that is looked for is written so, and a text would grow by as much.
+    return shown if len(folded) > _MOST_FOLDED and not any(map(str.isascii, folded.replace(" ", ""))) else folded
 
 
 def _as_ascii(text: str) -> str:

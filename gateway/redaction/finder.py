@@ -41,6 +41,9 @@ _OVERLAP_CHARACTERS = 512
 _WORD_CHARACTERS = 4_096
 
 
+Found = tuple[int, int, str]  # start, end and kind
+
+
 class Span(NamedTuple):
     start: int
     end: int
@@ -83,13 +86,11 @@ class Finder:
         """The spans to mask, in order, none overlapping. `field` names the field that the text is the value of, if any."""
         if len(text) <= _PIECE_CHARACTERS:
             return self._find(text, field)
-        spans: list[Span] = []
+        spans: list[Found] = []
         if "secret" in self.kinds:  # longer than what two pieces have in common
-            spans = [Span(start, end, "secret") for start, end in private_keys(text)]
+            spans.extend(_as("secret", private_keys(text)))
         for start, end in _pieces(text):
-            spans.extend(
-                Span(start + span.start, start + span.end, span.kind) for span in self._find(text[start:end], "")
-            )
+            spans.extend((start + first, start + last, kind) for first, last, kind in self._find(text[start:end], ""))
         return settled(spans)
 
     def _find(self, text: str, field: str) -> list[Span]:
@@ -98,12 +99,16 @@ class Finder:
         names = "person" in self.kinds and field != "" and is_name_field(field)
         if not marked and not self.has_lists and self.engine is None and not names:
             return []
-        found = [Span(*view.original(start, end), kind) for start, end, kind in self._raw(view.text, field, marked)]
+        found = list(self._raw(view.text, field, marked))
+        if not found:
+            return []
+        if not view.is_original:
+            found = [(*view.original(start, end), kind) for start, end, kind in found]
         if self.allow:
-            found = [span for span in found if text[span.start : span.end].strip().casefold() not in self.allow]
+            found = [each for each in found if text[each[0] : each[1]].strip().casefold() not in self.allow]
         return settled(found)
 
-    def _raw(self, text: str, field: str, marked: Collection[str]) -> Iterator[tuple[int, int, str]]:
+    def _raw(self, text: str, field: str, marked: Collection[str]) -> Iterator[Found]:
         """What each detector finds that its mark called for, overlaps included."""
         if "email" in marked:
             yield from _as("email", emails(text))
@@ -129,24 +134,26 @@ class Finder:
             yield from _as("custom", whole_words(self.words, text))
 
 
-def _as(kind: str, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, str]]:
+def _as(kind: str, spans: Iterable[tuple[int, int]]) -> Iterator[Found]:
     for start, end in spans:
         yield start, end, kind
 
 
-def settled(spans: list[Span]) -> list[Span]:
+def settled(found: list[Found]) -> list[Span]:
     """Spans in order, without overlaps: where two overlap, the surer kind stands, widened over the other."""
-    if len(spans) < 2:
-        return spans
-    spans.sort(key=lambda span: (span.start, -span.end))
-    kept = [spans[0]]
-    for span in spans[1:]:
-        last = kept[-1]
-        if span.start >= last.end:
-            kept.append(span)
+    found.sort()
+    kept: list[Span] = []
+    start, end, kind = found[0] if found else (0, 0, "")
+    for first, last, other in found:
+        if first >= end:
+            if end:
+                kept.append(Span(start, end, kind))
+            start, end, kind = first, last, other
         else:
-            kind = last.kind if _RANK[last.kind] <= _RANK[span.kind] else span.kind
-            kept[-1] = Span(last.start, max(last.end, span.end), kind)
+            end = max(end, last)
+            kind = kind if _RANK[kind] <= _RANK[other] else other
+    if end:
+        kept.append(Span(start, end, kind))
     return kept
 
 

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 
-import phonenumbers
+from gateway.redaction.detectors.telephones import dialled, is_possible, is_valid
 
-_LOCAL_END = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}\Z")
+_LOCAL_BACKWARDS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}")
 _QUOTED_END = re.compile(r'"[^"\r\n]{1,62}"\Z')
-_AT = re.compile(r"(?<=[\w.!#$%&'*+/=?^`{|}~\"-])@(?=[\w-]{1,63}\.|\[)")
-_DOMAIN = re.compile(
-    r"(?:\w(?:[\w-]{0,61}\w)?\.){1,8}(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,63})(?![\w-]*\w*@)|\[\d{1,3}(?:\.\d{1,3}){3}\]",
+_AT_DOMAIN = re.compile(
+    r"(?<=[\w.!#$%&'*+/=?^`{|}~\"-])@(?:(?:\w(?:[\w-]{0,61}\w)?\.){1,8}(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,63}+)"
+    r"(?![\w-]{0,64}@)|\[\d{1,3}(?:\.\d{1,3}){3}\])",
     re.IGNORECASE,
 )
 _SPELT_AT = re.compile(r"[\[({]\s?(?:at|@)\s?[\])}]", re.IGNORECASE)
@@ -23,19 +22,21 @@ _SPELT = re.compile(
 
 def emails(text: str) -> Iterator[tuple[int, int]]:
     """Each address as (start, end), also with a quoted local part or in other alphabets."""
-    for at in _AT.finditer(text):
+    for at in _AT_DOMAIN.finditer(text):
         place = at.start()
         before = text[max(0, place - 64) : place]
-        local = _LOCAL_END.search(before) or _QUOTED_END.search(before)
-        domain = _DOMAIN.match(text, place + 1)
-        if local is None or domain is None:
+        if local := _LOCAL_BACKWARDS.match(before[::-1]):
+            name = before[-local.end() :]
+        elif quoted := _QUOTED_END.search(before):
+            name = quoted.group()
+        else:
             continue
-        name = local.group().lstrip("'`*=/?&|{}~.")
+        name = name.lstrip("'`*=/?&|{}~.")
         if "=" in name:  # ?email=jo@x.org: the parameter's name is no part of the address
             name = name.rsplit("=", 1)[1]
         name = name.lstrip("'`*/?&|{}~.")
         if name:
-            yield place - len(name), domain.end()
+            yield place - len(name), at.end()
 
 
 def spelt_emails(text: str) -> Iterator[tuple[int, int]]:
@@ -58,33 +59,29 @@ _AMERICAN = re.compile(r"(?:1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d
 _MOBILE_BARE = re.compile(r"0[6-8]\d{8}\Z|07\d{9}\Z|01[5-7]\d{8,9}\Z|27[6-8]\d{8}\Z")
 _DATE = re.compile(r"(?:(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)\d\d)(?:[ -].*)?\Z")
 _MOST_DIGITS_AT_HOME = 12  # longer ones exist in Germany, but a run of 13 is two numbers or none
-_HOME = ("ZA", "GB", "US", "DE")
-_ABROAD = ("FR", "NL", "AU", "IT", "ES", "CH", "AT", "BE", "IE", "IN", "NZ", "NG", "KE", "ZW", "BR", "CA", "SE", "PT")
 
 
-def is_phone(candidate: str, *, near: bool) -> bool:
+def is_phone(candidate: str, digits: str, *, near: bool) -> bool:
     """Whether a run of digits and separators is a telephone number. `near`: a word such as "call" stands before it."""
-    digits = "".join(filter(str.isdigit, candidate))
+    lead = candidate[0]
     if (
-        not 7 <= len(digits) <= (15 if candidate[0] == "+" or digits.startswith("00") else _MOST_DIGITS_AT_HOME)
+        not 7 <= len(digits) <= (15 if lead == "+" or digits.startswith("00") else _MOST_DIGITS_AT_HOME)
         or len(set(digits)) < 3
         or _DATE.match(candidate)
     ):
         return False
-    bare = len(digits) == len(candidate)
-    if candidate[0] == "+":
-        return _is_possible("+" + _without_trunk(candidate, digits))
+    if lead == "+":
+        return is_possible(_without_trunk(candidate, digits))
     if digits.startswith("00"):
-        return _is_valid("+" + _without_trunk(candidate, digits)[2:], None)
+        return is_valid(_without_trunk(candidate, digits)[2:])
     if _AMERICAN.match(candidate):
         return True
-    if bare and not near:
-        return _MOBILE_BARE.match(digits) is not None and _is_valid_at_home(digits)
+    if len(digits) == len(candidate) and not near:
+        return _MOBILE_BARE.match(digits) is not None and dialled(digits)[0]
     if digits[0] != "0" and not near:
-        return digits.startswith("27") and len(digits) == 11 and " " in candidate and _is_valid("+" + digits, None)
-    if _is_grouped(candidate) and _is_valid_at_home(digits):
-        return True
-    return near and (_is_valid_at_home(digits) or any(_is_valid(digits, region) for region in _ABROAD))
+        return digits.startswith("27") and len(digits) == 11 and " " in candidate and is_valid(digits)
+    at_home, abroad = dialled(digits)
+    return (at_home and (near or _is_grouped(candidate))) or (abroad and near)
 
 
 def _without_trunk(candidate: str, digits: str) -> str:
@@ -100,25 +97,3 @@ def _is_grouped(candidate: str) -> bool:
     """Groups as people write them: no lone decimal point, no group of one digit but a leading one."""
     groups = re.findall(r"\d+", candidate)
     return all(len(group) > 1 for group in groups[1:]) and not (len(groups) == 2 and "." in candidate)
-
-
-@lru_cache(maxsize=4096)
-def _is_possible(number: str) -> bool:
-    try:
-        return phonenumbers.is_possible_number(phonenumbers.parse(number, None))
-    except phonenumbers.NumberParseException:
-        return False
-
-
-@lru_cache(maxsize=4096)
-def _is_valid(number: str, region: str | None) -> bool:
-    try:
-        return phonenumbers.is_valid_number(phonenumbers.parse(number, region))
-    except phonenumbers.NumberParseException:
-        return False
-
-
-def _is_valid_at_home(digits: str) -> bool:
-    if len(digits) == 11 and digits.startswith("27"):
-        return _is_valid("+" + digits, None)
-    return any(_is_valid(digits, region) for region in _HOME)

@@ -50,14 +50,19 @@ from stdnum.za import idnr as za_idnr
 from stdnum.za import tin as za_tin
 
 from gateway.redaction.detectors.contact import PHONE_WORDS
-from gateway.redaction.detectors.payment import CARD_WORDS
+from gateway.redaction.detectors.payment import CARD_WORDS, passes_luhn
 
 Check = Callable[[str], bool]
 
 
 def is_south_african_id(digits: str, *, near: bool) -> bool:
     """Thirteen digits YYMMDD SSSS C A Z. Without a word such as "ID" before it, A must be 8 or 9, as issued since 1986."""
-    return len(digits) == 13 and (near or digits[11] in "89") and za_idnr.is_valid(digits)
+    return (
+        len(digits) == 13
+        and (near or digits[11] in "89")
+        and passes_luhn(digits)  # first what costs least: in a table of numbers every group is asked
+        and za_idnr.is_valid(digits)
+    )
 
 
 class Told(NamedTuple):
@@ -243,10 +248,13 @@ LETTER_SHAPES = Shapes(
 _CONTEXT_CHARACTERS = 60
 
 
-def shaped(text: str, shapes: Shapes, hint: str) -> Iterator[tuple[int, int]]:
+def shaped(text: str, shapes: Shapes, hint: str, run: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Where one of the shapes stands in the text, touching the run of digits from run[0] to run[1]."""
     for shape in shapes.in_text(text, hint):
         for match in shape.pattern.finditer(text):
             start, end = match.span()
+            if end <= run[0] or start >= run[1]:
+                continue
             before = f"{hint} {text[max(0, start - _CONTEXT_CHARACTERS) : start]}"
             if (shape.words is None or shape.words.search(before)) and shape.check(match.group()):
                 yield start, end

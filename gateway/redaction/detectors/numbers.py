@@ -6,6 +6,7 @@ parts, is then asked in the order of certainty. So a text without five digits in
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from gateway.redaction.detectors.contact import is_phone
 from gateway.redaction.detectors.identities import (
@@ -20,7 +21,7 @@ from gateway.redaction.detectors.identities import (
 from gateway.redaction.detectors.payment import is_card
 
 _RUN = re.compile(r"(?<![0-9_])[+(]{0,2}[0-9](?:[ ().\-/]{0,3}[0-9]){4,}+")
-_PART = re.compile(r"[^ ]+")
+_SEPARATORS = str.maketrans("", "", " ().-/+")
 _GLUED = re.compile(r"[^\W\d_]{1,12}[.:#]?\Z")
 _GLUED_WORDS = frozenset({"id", "idno", "idnr", "tel", "cell", "ph", "no", "nr", "fax", "mob", "sa", "rsa", "phone"})
 _PREFIX = re.compile(r"(?<![\w-])[a-z]{2,4}-\Z")
@@ -61,7 +62,7 @@ def _shapes_around(text: str, start: int, end: int, hint: str) -> Iterator[tuple
     low = max(0, start - _CONTEXT_CHARACTERS)
     inner = text[start:end_of_shape]
     if len(inner) > 10 and (not inner.isdigit() or len(inner) in (15, 18)):
-        for found in shaped(inner, DIGIT_SHAPES, f"{hint} {text[low:start]}"):
+        for found in shaped(inner, DIGIT_SHAPES, f"{hint} {text[low:start]}", (0, len(inner))):
             yield found[0] + start, found[1] + start
     after = text[end : end + 1]
     if (
@@ -72,78 +73,94 @@ def _shapes_around(text: str, start: int, end: int, hint: str) -> Iterator[tuple
         first, last = max(0, start - 7), min(len(text), end_of_shape + 12)
         while first > 0 and text[first - 1].isalnum() and first > start - 12:
             first -= 1
-        for found in shaped(text[first:last], LETTER_SHAPES, f"{hint} {text[low:first]}"):
-            if found[1] + first > start:
-                yield found[0] + first, found[1] + first
+        for found in shaped(text[first:last], LETTER_SHAPES, f"{hint} {text[low:first]}", (start - first, end - first)):
+            yield found[0] + first, found[1] + first
+
+
+class Part(NamedTuple):
+    start: int
+    end: int
+    digits: int
 
 
 def _parts(text: str, start: int, end: int, kinds: frozenset[str], hint: str) -> Iterator[Found]:
     """Take the run apart at its spaces; of the groups of neighbouring parts, the longest that is something wins."""
     if not _may_begin(text, start) or not _may_end(text, end):
         return
-    parts = [
-        (start + part.start(), start + part.end(), _digits_in(part.group())) for part in _PART.finditer(text[start:end])
-    ]
-    if len(parts) > _MOST_SINGLES and all(part[2] == 1 for part in parts):  # 8 0 0 1 0 1 …: spelt out, one by one
-        parts = [(start, end, len(parts))]
-    if sum(part[2] for part in parts) < _LEAST_DIGITS:
+    parts: list[Part] = []
+    at = start
+    for part in text[start:end].split(" "):
+        if part:
+            parts.append(Part(at, at + len(part), len(part) if part.isdigit() else len(part.translate(_SEPARATORS))))
+        at += len(part) + 1
+    if len(parts) > _MOST_SINGLES and all(part.digits == 1 for part in parts):  # 8 0 0 1 0 1 …: spelt out, one by one
+        parts = [Part(start, end, len(parts))]
+    if sum(part.digits for part in parts) < _LEAST_DIGITS:
         return
     around = context(f"{hint} {text[max(0, start - _CONTEXT_CHARACTERS) : start]}")
+    sizes = _TOLD_SIZES if around.phone or around.card or around.told else _SIZES
     known: dict[str, str] = {}  # what a group of parts is: runs repeat themselves
     first, last, digits, singles = 0, -1, 0, 0
     while first < len(parts):
         if last < first:
-            last, digits = first, parts[first][2]
+            last, digits = first, parts[first].digits
             singles = int(digits == 1)
-        while last + 1 < len(parts) and last - first + 1 < _MOST_PARTS and digits + parts[last + 1][2] <= _MOST_DIGITS:
+        while (
+            last + 1 < len(parts) and last - first + 1 < _MOST_PARTS and digits + parts[last + 1].digits <= _MOST_DIGITS
+        ):
             last += 1
-            digits += parts[last][2]
-            singles += parts[last][2] == 1
-        found = None
+            digits += parts[last].digits
+            singles += parts[last].digits == 1
         if singles <= _MOST_SINGLES and digits >= _LEAST_DIGITS:  # else a table of small numbers
-            found = _longest(text, parts[first : last + 1], kinds, around, known)
-        if found is not None:
-            left, count, candidate, kind = parts[first][0], *found
-            yield left, left + len(candidate), kind
-            first, last = first + count, -1
-            continue
-        digits -= parts[first][2]
-        singles -= parts[first][2] == 1
+            left = parts[first].start
+            could_be = sizes[parts[first].digits >= 3].get(text[left], _ANY_SIZE)
+            for count, candidate in _groups(text, parts, first, last, digits, could_be):
+                kind = known.get(candidate)
+                if kind is None:
+                    kind = known[candidate] = _kind(candidate, kinds, around)
+                if kind:
+                    yield left, left + len(candidate), kind
+                    first, last = first + count, -1
+                    break
+            if last < 0:
+                continue
+        digits -= parts[first].digits
+        singles -= parts[first].digits == 1
         first += 1
 
 
-def _longest(
-    text: str, parts: list[tuple[int, int, int]], kinds: frozenset[str], around: Context, known: dict[str, str]
-) -> tuple[int, str, str] | None:
-    """The longest group from the first part on that is something: how many parts, its text and its kind."""
-    left = parts[0][0]
-    lead = text[left]
-    digits = sum(part[2] for part in parts)
-    for count in range(len(parts), 0, -1):
-        if digits < _LEAST_DIGITS:
-            return None
-        if digits <= _MOST_DIGITS and _may_be(lead, digits, parts[0][2], around):
-            candidate = text[left : parts[count - 1][1]].rstrip(" ().-/")
-            kind = known.get(candidate)
-            if kind is None:
-                kind = known[candidate] = _kind(candidate, kinds, around)
-            if kind:
-                return count, candidate, kind
-        digits -= parts[count - 1][2]
-    return None
+def _groups(
+    text: str, parts: list[Part], first: int, last: int, digits: int, could_be: frozenset[int]
+) -> Iterator[tuple[int, str]]:
+    """The groups from the first part on that have so many digits as something can, the longest first, with their parts."""
+    left = parts[first].start
+    while digits >= _LEAST_DIGITS:
+        if digits in could_be:
+            yield last - first + 1, text[left : parts[last].end].rstrip(" ().-/")
+        digits -= parts[last].digits
+        last -= 1
 
 
-def _may_be(lead: str, digits: int, of_first: int, around: Context) -> bool:
-    """Whether so many digits that begin so can be anything: asked of every group in a table of numbers."""
-    if not lead.isdigit() or lead == "0" or digits == _ID_DIGITS or around.phone or around.card or around.told:
-        return True
-    if digits in (10, 11):  # 415 555 1234, 1 415 555 1234, 27 82 123 4567
-        return of_first >= 3 or (digits == 11 and lead in "12")
-    return digits > 12 and lead in "23456"  # cards
+_ANY_SIZE = frozenset(range(_LEAST_DIGITS, _MOST_DIGITS + 1))
+_CARD_SIZES = frozenset(range(13, _MOST_DIGITS + 1))
+_TOLD_SIZES: tuple[dict[str, frozenset[int]], ...] = ({}, {})
 
 
-def _digits_in(part: str) -> int:
-    return len(part) if part.isdigit() else sum(map(str.isdigit, part))
+def _sizes(lead: str, *, begins_long: bool) -> frozenset[int]:
+    """How many digits something that begins so can have, where no word before it says what it is."""
+    sizes = {_ID_DIGITS}
+    if begins_long:
+        sizes |= {10, 11}  # 415 555 1234
+    if lead in "12":
+        sizes |= {11}  # 1 415 555 1234, 27 82 123 4567
+    return frozenset(sizes | _CARD_SIZES if lead in "23456" else sizes)
+
+
+# By whether the first part has three digits or more, then by the first digit; anything, after a plus or a bracket
+_SIZES = tuple(
+    {lead: _sizes(lead, begins_long=long) for lead in "123456789"} | {"0": frozenset(range(_LEAST_DIGITS, 16))}
+    for long in (False, True)
+)
 
 
 def _may_begin(text: str, start: int) -> bool:
@@ -167,7 +184,7 @@ def _may_end(text: str, end: int) -> bool:
 
 
 def _kind(candidate: str, kinds: frozenset[str], around: Context) -> str:
-    digits = "".join(filter(str.isdigit, candidate))
+    digits = candidate.translate(_SEPARATORS)
     if len(digits) < _LEAST_DIGITS or candidate.count("(") > candidate.count(")"):
         return ""
     signed = candidate[0] in "+("
@@ -176,10 +193,10 @@ def _kind(candidate: str, kinds: frozenset[str], around: Context) -> str:
         return "id_number"
     if plain and "credit_card" in kinds and is_card(digits, near=around.card):
         return "credit_card"
-    if "phone" in kinds and signed and is_phone(candidate, near=around.phone):
+    if "phone" in kinds and signed and is_phone(candidate, digits, near=around.phone):
         return "phone"
     if "id_number" in kinds and not signed and is_told(digits, around.told):
         return "id_number"
-    if "phone" in kinds and not signed and is_phone(candidate, near=around.phone):
+    if "phone" in kinds and not signed and is_phone(candidate, digits, near=around.phone):
         return "phone"
     return ""

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterator
-
-from stdnum import luhn
+from string import ascii_uppercase
 
 # Letters in an IBAN's length by country (SWIFT's IBAN registry): where the number ends when words follow it.
 IBAN_LENGTHS = {
@@ -18,33 +17,58 @@ IBAN_LENGTHS = {
     "YE": 30,
 }  # fmt: skip
 _IBAN = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]{2})\d{2}(?:[ -]?[A-Za-z0-9]){11,40}")
+_NO_SEPARATORS = str.maketrans("", "", " -")
+_LETTERS = {ord(letter): str(value) for value, letter in enumerate(ascii_uppercase, 10)}
 # Words before digits that say they are a card's, for identities.context
 CARD_WORDS = r"(?:card|visa|master ?card|amex|maestro|kreditkarte|karte|kaart|debit|credit|pan)\b"
 
 
 def ibans(text: str) -> Iterator[tuple[int, int]]:
     """Each account number whose length fits its country and whose check digits hold (ISO 13616, mod 97)."""
-    for match in _IBAN.finditer(text):
+    at = 0
+    while (match := _IBAN.search(text, at)) is not None:
+        start, at = match.span()
         length = IBAN_LENGTHS.get(match[1].upper())
-        if length is None:
+        compact = match.group().translate(_NO_SEPARATORS).upper()
+        if length is None or len(compact) < length:
             continue
-        compact = ""
-        for place in range(match.start(), match.end()):
-            if text[place].isalnum():
-                compact += text[place]
-            if len(compact) == length:
-                if _mod_97(compact.upper()) == 1:
-                    yield match.start(), place + 1
-                break
+        end = at = _end_of(text, start, length)  # another one may begin within what the pattern took
+        if _mod_97(compact[:length]) == 1:
+            yield start, end
+
+
+def _end_of(text: str, start: int, length: int) -> int:
+    """Where so many letters and digits from `start` on end, separators between them not counted."""
+    end = start + length
+    while (more := length - len(text[start:end].translate(_NO_SEPARATORS))) > 0:
+        end += more
+    return end
 
 
 def _mod_97(compact: str) -> int:
-    return int("".join(str(int(character, 36)) for character in compact[4:] + compact[:4])) % 97
+    return int((compact[4:] + compact[:4]).translate(_LETTERS)) % 97
 
 
 def is_card(digits: str, *, near: bool) -> bool:
     """Whether digits are a payment card's: a range that issuers use, its length, and the check digit (Luhn)."""
-    return len(set(digits)) > 1 and len(digits) in _lengths(digits, near) and luhn.is_valid(digits)
+    return (
+        12 <= len(digits) <= 19
+        and len(set(digits)) > 1
+        and len(digits) in _lengths(digits, near)
+        and passes_luhn(digits)
+    )
+
+
+_DOUBLED = str.maketrans("0123456789", "0246813579")  # each digit times two, its own digits added up
+
+
+def passes_luhn(digits: str) -> bool:
+    """Whether the last digit is the check digit of the others (ISO/IEC 7812-1, annex B).
+
+    Here, because the library's takes eight times as long, and in a table of numbers every group is asked.
+    """
+    doubled = digits[-2::-2].translate(_DOUBLED)
+    return sum(map(int, digits[-1::-2] + doubled)) % 10 == 0
 
 
 def _lengths(digits: str, near: bool) -> tuple[int, ...]:

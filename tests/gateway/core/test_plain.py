@@ -21,6 +21,7 @@ from gateway.core.plain import plain
         ("Jose\u0301", "José"),
         ("ﬁne…", "fine..."),
         ("\u200b\u200c\u200d", ""),
+        ("¼ \ufdfa \u33c2", "1\u20444 \ufdfa a.m."),  # no ligature grows to 18 letters
     ],
 )
 def test_a_view_shows_what_a_person_reads(text: str, shown: str) -> None:

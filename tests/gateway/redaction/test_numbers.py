@@ -70,3 +70,9 @@ def test_a_number_is_what_its_digits_and_the_words_before_it_say(text: str, kind
 
 def test_two_numbers_that_only_a_space_parts_are_two() -> None:
     assert kinds("082 123 4567 083 765 4321") == ["phone", "phone"]
+
+
+def test_account_numbers_are_found_side_by_side_and_in_letters_of_any_case() -> None:
+    first, second = "NO93 8601 1117 947", "GB82 WEST 1234 5698 7654 32"
+    for text in (f"{first} {second}", f"{second} {first}", f"{first} {first.lower()} {second}"):
+        assert kinds(text) == ["iban"] * text.lower().count("no93") + ["iban"] * text.count("GB82"), text
