@@ -55,6 +55,7 @@ def as_contract(record: CallRecord, names: dict[tuple[str, str], str]) -> dict[s
         "finish_reason": rest.get("finish"),
         "message": rest.get("message"),
         "trace_id": rest.get("trace_id"),
+        "trace_sampled": rest.get("trace_sampled", False) if "trace_id" in rest else None,
     }
 
 

@@ -112,6 +112,7 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):  # it never holds it
     body_key: BodyKeyRecord | None = None
     entries: list[Any] = []
     trace_id: str = ""
+    trace_sampled: bool = False
 
 
 class RecordId(msgspec.Struct):
@@ -178,7 +179,7 @@ def build(call: Call) -> Record:
         record.key_id, record.key = caller.key_id, caller.key
         record.team_id, record.team = caller.team_id, caller.team
     if call.trace is not None:
-        record.trace_id = call.trace.id
+        record.trace_id, record.trace_sampled = call.trace.id, call.trace.is_sampled
     if call.hold is not None:
         record.entries = call.hold.lines()
     if any(_rare(usage)):

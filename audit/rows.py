@@ -101,6 +101,7 @@ class Rest(msgspec.Struct, omit_defaults=True, gc=False):
     likeness: dict[str, Any] = {}
     saved_nanos: int = 0
     bodies: dict[str, dict[str, Any]] = {}
+    trace_sampled: bool = False
 
 
 def rest(record: Record) -> str:
@@ -125,6 +126,7 @@ def rest(record: Record) -> str:
             {body.kind: {"commitment": body.commitment.hex(), "bytes": body.size} for body in record.bodies}
             if record.bodies
             else {},
+            record.trace_sampled,
         )
     ).decode()
 

@@ -7,6 +7,7 @@ from audit.journal import JournalFull
 from audit.snapshot import AuditSnapshot
 from gateway.core.call import Attempt, Call
 from gateway.core.errors import GatewayError, Refused, Unavailable
+from gateway.core.running import running
 
 CLIENT_LEFT_STATUS = 499  # as nginx logs it: nobody was there to be told
 _HINT = "Try again soon. The administrator: look at /readyz; the gateway goes on by itself once the cause is gone."
@@ -25,6 +26,7 @@ class recording:
 
     async def __aenter__(self) -> None:
         recorder = self.audit.recorder
+        running.set(self.call)
         if self.audit.begin is not None:
             self.audit.begin(self.call)
         if recorder is not None and recorder.journal.current is None:
@@ -38,6 +40,7 @@ class recording:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         call, audit = self.call, self.audit
+        running.set(None)
         _conclude(call, error)
         try:
             if (recorder := audit.recorder) is not None:

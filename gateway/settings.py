@@ -257,6 +257,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT = env.str(
 )  # empty: neither traces nor metrics are sent
 OTEL_METRIC_EXPORT_INTERVAL = env.int("OTEL_METRIC_EXPORT_INTERVAL", default=60_000)  # milliseconds
 TRACES_SAMPLE_RATIO = env.float("TRACES_SAMPLE_RATIO", default=0.05)  # of the calls that do not say it themselves
+TRACE_URL = env.str("TRACE_URL", default="")  # where a trace is shown: a call's page leads there
 if not 0.0 <= TRACES_SAMPLE_RATIO <= 1.0:
     raise ImproperlyConfigured(f"TRACES_SAMPLE_RATIO must be from 0 to 1; it is {TRACES_SAMPLE_RATIO:g}.")
 SENTRY_DSN = env.str("SENTRY_DSN", default="")  # needs the extra: pip install "tollgate[sentry]"

@@ -23,6 +23,7 @@ from gateway.core.bounds import measured
 from gateway.core.call import Call
 from gateway.core.errors import BudgetExceeded, GatewayError
 from gateway.core.ids import new_id
+from gateway.core.running import names_of
 from gateway.routing.health import Health
 from gateway.routing.shadow import PREFIX, way
 from gateway.snapshot import ShadowView
@@ -86,7 +87,7 @@ class Shadows:
         except GatewayError as error:
             log.debug("the shadow call %s ended: %s", copy.id, error.code)
         except Exception:
-            log.exception("the shadow call %s failed by our own mistake", copy.id)
+            log.exception("the shadow call %s failed by our own mistake", copy.id, extra=names_of(copy))
 
     def stop(self) -> None:
         """End them all; none begins after it."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Max, Min, Q, Sum
@@ -120,6 +121,9 @@ class CallRecordAdmin(RecordAdmin):
             "end_user": user,
             "rest": rest,
             "waterfall": waterfall(call, rest),
+            "trace_url": settings.TRACE_URL.replace("{trace_id}", rest.get("trace_id", ""))
+            if rest.get("trace_id")
+            else "",
             "tokens": token_lines(call, rest),
             "feedback": list(Feedback.objects.filter(call_id=call.pk)[:50]),
             "has_bodies": CallBody.objects.filter(call_id=call.pk).exists(),

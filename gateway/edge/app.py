@@ -14,6 +14,7 @@ from gateway.core.errors import GatewayError, InvalidRequest, NotFound, Unavaila
 from gateway.core.forms import Form
 from gateway.core.holder import Holder
 from gateway.core.ids import new_id
+from gateway.core.running import names_of
 from gateway.edge import controls, feedback, models, shapes
 from gateway.edge.answer import reply
 from gateway.edge.audio import MULTIPART_FORMS
@@ -82,7 +83,7 @@ class Edge:
         except GatewayError as error:
             await send_error(send, call, error)
         except Exception:
-            log.exception("call %s failed by our own mistake", call.id)
+            log.exception("call %s failed by our own mistake", call.id, extra=names_of(call))
             await send_error(send, call, InternalError("The gateway made a mistake."))
         finally:
             self.in_flight -= 1

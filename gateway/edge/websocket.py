@@ -22,6 +22,7 @@ from gateway.configuration import Configuration
 from gateway.core.call import Call
 from gateway.core.errors import GatewayError, InvalidRequest, RateLimited, TooLarge, Unauthenticated, Unavailable
 from gateway.core.ids import new_id
+from gateway.core.running import names_of
 from gateway.core.sse import Splitter
 from gateway.edge.answer import reply
 from gateway.edge.app import Edge, InternalError, fill, placed, shutting_down
@@ -163,7 +164,7 @@ class Connection:
         except GatewayError as error:  # shed
             await answer.say(encode_openai_error(error))
         except Exception:
-            log.exception("call %s failed by our own mistake", answer.call.id)
+            log.exception("call %s failed by our own mistake", answer.call.id, extra=names_of(answer.call))
             await answer.say(encode_openai_error(InternalError("The gateway made a mistake.")))
         finally:
             self.edge.in_flight -= 1

@@ -86,7 +86,7 @@ def test_a_streamed_call_with_a_fallback_is_seen_whole(gateway, receiver, provid
         ("chat gpt-good", CLIENT, call["span_id"], ERROR),
         ("chat gpt-spare", CLIENT, call["span_id"], 0),
     ]
-    assert record["trace_id"] == GIVEN
+    assert (record["trace_id"], record["trace_sampled"]) == (GIVEN, True)
     assert call["us"] == round(record["ms"] * 1000)
     for span, each in zip((first, second), record["attempts"], strict=True):
         assert abs(span["us"] - each["ms"] * 1000) <= 1  # each end is cut to a microsecond
