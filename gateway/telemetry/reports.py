@@ -4,6 +4,8 @@ from typing import Any
 
 from gateway.telemetry.logs import scrub
 
+TOLD = ("call_id", "trace_id", "trace_sampled")  # of what a line of the log says besides its text
+
 
 def start_reporting(dsn: str) -> None:
     """Report errors from now on: no bodies, no headers, no variables, no people, no query strings."""
@@ -26,6 +28,7 @@ def cleaned(event: Any, hint: Any) -> Any:
     """The report without its request and with secrets hidden, all the way down."""
     event.pop("request", None)
     event.pop("user", None)
+    event["extra"] = {name: value for name, value in event.get("extra", {}).items() if name in TOLD}
     return hidden(event)
 
 
@@ -34,6 +37,6 @@ def hidden(value: Any) -> Any:
         return scrub(value)
     if isinstance(value, dict):
         return {name: hidden(item) for name, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [hidden(item) for item in value]
     return value
