@@ -42,10 +42,10 @@ def named(logger: Any, method: str, event: Event) -> Event:
     if (call := running.get()) is not None:
         for name, value in names_of(call).items():
             event.setdefault(name, value)
-    request = event.get("request")
-    if (path := getattr(request, "path", None)) is not None:  # as it is, it would show what somebody searched for
-        event["request"] = f"{getattr(request, 'method', '')} {path}"
-        if request_id := request.headers.get("x-request-id", ""):
+    request: Any = event.get("request")
+    if hasattr(request, "path"):  # as it is, it would show what somebody searched for
+        event["request"] = f"{getattr(request, 'method', '')} {request.path}"
+        if request_id := getattr(request, "headers", {}).get("x-request-id", ""):
             event["request_id"] = request_id[:64]
     return event
 
