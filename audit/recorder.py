@@ -41,11 +41,11 @@ class Recorder:
             raise JournalFull("the database does not take records now")
         record = self._record(call, keeping)
         record.outcome = "in_doubt"
-        if record.attempts:
-            record.attempts[-1].outcome = "in_doubt"
-        if call.hold is not None and call.hold.pending is not None:
-            record.entries = [*record.entries, call.hold.pending]
-            record.cost_nanos += call.hold.pending["nanos"]
+        for attempt in record.attempts:
+            attempt.outcome = attempt.outcome or "in_doubt"
+        if call.hold is not None:
+            record.entries = call.hold.lines()
+            record.cost_nanos = sum(line["nanos"] for line in record.entries)
         self.journal.append(INTENT, encode(record), may_use_reserve=not keeping.is_strict)
         if (segment := self.journal.current) is not None:
             self.journal.begun.setdefault(call.id, segment.name)

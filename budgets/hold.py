@@ -34,6 +34,7 @@ class Hold:
 
     entries  the ledger entries of ended attempts, for the call's final record
     pending  the entry of the running attempt if its end is never known: charged in full, in doubt
+    beside   the hold of an attempt that runs at the same time: see budgets/beside.py
     nanos, tokens  the sums over the entries
     """
 
@@ -47,6 +48,7 @@ class Hold:
         "_size",
         "_total",
         "attempt",
+        "beside",
         "body",
         "budgets",
         "call",
@@ -72,6 +74,7 @@ class Hold:
         self._settled = True
         self.entries: list[dict[str, Any]] = []
         self.pending: dict[str, Any] | None = None
+        self.beside: Hold | None = None
         self.plan: Plan | None = None
         self.granted: Granted | None = None
         self.attempt = ""
@@ -93,8 +96,8 @@ class Hold:
         attempts = self.call.attempts
         return attempts[-1] if len(attempts) > self._begun else None
 
-    async def settle(self, attempt: Attempt) -> None:
-        """Charge an attempt that has ended. The second time it does nothing."""
+    async def settle(self, attempt: Attempt | None) -> None:
+        """Charge an attempt that has ended; None where it was never begun. The second time it does nothing."""
         if self._settled:
             return
         spent = self._charge(attempt)
@@ -119,8 +122,9 @@ class Hold:
         return bound > 0 and characters > CHARACTERS_PER_TOKEN_MOST * (bound + bound // 10 + 16)
 
     def lines(self) -> list[dict[str, Any]]:
-        """The ledger lines of this call as it stands: of its ended attempts, and of the running one in doubt."""
-        return [*self.entries, self.pending] if self.pending is not None else self.entries
+        """The ledger lines of this call as it stands: of its ended attempts, and in doubt of those that run."""
+        lines = [*self.entries, self.pending] if self.pending is not None else self.entries
+        return lines if self.beside is None else [*lines, *self.beside.lines()]
 
     # --- Reserving ---------------------------------------------------------------------------------------------
 

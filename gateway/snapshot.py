@@ -63,6 +63,7 @@ class RouteView:
     is_model: bool = False
     timeout_s: float | None = None
     shadow: ShadowView | None = None
+    hedge_after_s: float | None = None  # None: never
 
 
 @dataclass(frozen=True, slots=True)

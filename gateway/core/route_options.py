@@ -1,6 +1,7 @@
 """The further settings of routes and targets, as they stand in a row's `options` and in the configuration file.
 
-route    timeout_s: seconds for a whole call on this route; embedding_model: whose vectors its semantic cache compares;
+route    timeout_s: seconds for a whole call on this route; hedge_after_s: seconds without a beginning after which a
+         second target is asked too, for a few of the calls; embedding_model: whose vectors its semantic cache compares;
          shadow: {model, share_percent, daily_usd}, a share of the calls that also goes to another model, for comparison
 target   connect_timeout_s, first_token_timeout_s, idle_timeout_s: seconds of one attempt's steps
 """
@@ -10,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 LONGEST_SECONDS = 86_400
-ROUTE = ("timeout_s",)
+ROUTE = ("timeout_s", "hedge_after_s")
 TEXTS = ("embedding_model",)  # of a route
 SHADOW = ("model", "share_percent", "daily_usd")
 DEAREST_DAY_USD = 1_000_000

@@ -12,6 +12,7 @@ from gateway.routing.retry import RetryBudget
 SAMPLES = 200
 RECENT_SECONDS = 300.0
 SHOWN_CHANGES = 20
+HEDGED_SHARE = 0.02
 FRESH_SECONDS = 1.0  # percentiles are computed at most so often
 
 
@@ -52,6 +53,7 @@ class Health:
         self._circuits: dict[tuple[str, str, str, str], Circuit] = {}
         self._speeds: dict[tuple[str, str], Speed] = {}
         self._budgets: dict[str, RetryBudget] = {}
+        self._hedges: dict[str, RetryBudget] = {}
         self.listener: Callable[[Circuit, str, str], None] | None = None
         self.plans: tuple[object, dict[str, object]] | None = None  # of the newest configuration; see plan.py
 
@@ -82,6 +84,13 @@ class Health:
         found = self._budgets.get(route)
         if found is None:
             found = self._budgets[route] = RetryBudget()
+        return found
+
+    def hedge_budget(self, route: str) -> RetryBudget:
+        """Second attempts beside slow ones: a share of the route's calls, and nothing by the second."""
+        found = self._hedges.get(route)
+        if found is None:
+            found = self._hedges[route] = RetryBudget(HEDGED_SHARE, 0.0)
         return found
 
     def circuits(self) -> Iterable[Circuit]:

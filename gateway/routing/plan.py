@@ -54,6 +54,7 @@ class RoutePlan:
     simple: bool
     all_text: bool
     most_attempts: int
+    hedges: RetryBudget | None = None  # where the route asks for it; see hedge.py
     looked_at: float = 0.0  # see outliers.py
     slow: frozenset[str] = frozenset()
 
@@ -93,6 +94,7 @@ def compile_route(view: RouteView, timeouts: Timeouts, health: Health) -> RouteP
         simple=view.strategy == "priority" and not any(step.view.conditions for step in steps),
         all_text=all(step.view.model.kind == "chat" for step in steps),
         most_attempts=max(5, len(steps)),
+        hedges=None if view.hedge_after_s is None else health.hedge_budget(view.name),
     )
 
 

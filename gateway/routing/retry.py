@@ -20,21 +20,22 @@ class RetryBudget:
     """Retries that a route may still make: a tenth of its calls and a few a second, so that a failing provider is
     not hit harder than a healthy one. Trying *another* target is no retry and costs nothing here."""
 
-    __slots__ = ("_at", "_left")
+    __slots__ = ("_at", "_left", "_per_second", "_share")
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = SHARE_OF_CALLS, per_second: float = PER_SECOND) -> None:
+        self._share, self._per_second = share, per_second
         self._left = 2.0
         self._at = time.monotonic()
 
     def call(self) -> None:
         """A call began."""
         if self._left < MOST_SAVED:
-            self._left += SHARE_OF_CALLS
+            self._left += self._share
 
     def take(self) -> bool:
         """Take one retry if there is one."""
         now = time.monotonic()
-        self._left = min(MOST_SAVED, self._left + PER_SECOND * (now - self._at))
+        self._left = min(MOST_SAVED, self._left + self._per_second * (now - self._at))
         self._at = now
         if self._left < 1.0:
             return False

@@ -12,6 +12,7 @@ from gateway.core.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
+from gateway.routing.hedge import Race, repeatable
 from gateway.routing.plan import Chosen, Step
 from gateway.routing.retry import LAST_CHANCE_SECONDS, LONGEST_WAIT_SECONDS, pause_before
 
@@ -40,9 +41,11 @@ class Search:
         """Raises UpstreamRejected, AllTargetsFailed, DeadlinePassed, Unsupported, or what a hook raised."""
         steps = self.chosen.steps
         self.chosen.plan.budget.call()
+        if self.chosen.plan.hedges is not None:
+            self.chosen.plan.hedges.call()
         try:
             for index, step in enumerate(steps):
-                if self._is_too_small(step):
+                if self._is_too_small(step) or self.states.get(step.model) == "failed":
                     continue
                 which = self._first() if index == 0 else self._pick(step, ())
                 if await self._try(step, which=which, left=len(steps) - index - 1):
@@ -62,17 +65,18 @@ class Search:
             try:
                 hold_back = left > 0 or self.chosen.plan.view.retries > 0
                 may_refuse = left > 0 and "content_refused" in self.chosen.plan.view.fall_back_on
-                await self.answer.attempt(step, which, hold_back=hold_back, may_refuse=may_refuse)
+                if self.chosen.plan.hedges is not None and repeatable(self.call):
+                    step = await Race(self, step, which, may_refuse=may_refuse).run()
+                else:
+                    await self.answer.attempt(step, which, hold_back=hold_back, may_refuse=may_refuse)
             except Unsupported as error:
                 self.unsupported = error
-                self._note(step, "left out", error.message)
+                self.note(step, "left out", error.message)
                 step.circuits[which].released()
                 return False
             except UpstreamError as error:
-                await self.answer.failed(error)
-                self.attempts += 1
+                await self.failed(step, error)
                 tries += 1
-                self._note(step, "failed", error.message)
                 self._look_at(error)
                 if error.kind in OTHER_CREDENTIAL:
                     used.append(which)
@@ -81,7 +85,7 @@ class Search:
                         continue
                     which = used[-1]
                 if not await self._waits(step, which, error, tries, left):
-                    if not self._falls_back(error):
+                    if not self.falls_back(error):
                         raise self._exhausted() from None
                     return False
             else:
@@ -110,7 +114,7 @@ class Search:
                 if which not in used and circuits[which].admits(now):
                     return which
         if not used:
-            self._note(step, "left out", circuits[0].why_not(now))
+            self.note(step, "left out", circuits[0].why_not(now))
         return None
 
     async def _waits(self, step: Step, which: int, error: UpstreamError, tries: int, left: int) -> bool:
@@ -122,7 +126,7 @@ class Search:
         circuit = step.circuits[which]
         if pause is None and error.kind == "rate_limit" and not left and tries == 1:
             pause = circuit.cool_until - time.monotonic()  # there is nobody else to ask
-        if pause is None or pause > LONGEST_WAIT_SECONDS or self.answer.out_of_time(pause + self._least()):
+        if pause is None or pause > LONGEST_WAIT_SECONDS or self.answer.out_of_time(pause + self.least()):
             return False
         if not plan.budget.take():
             return False
@@ -146,9 +150,7 @@ class Search:
         try:
             await self.answer.attempt(step, which, hold_back=False)
         except UpstreamError as error:
-            await self.answer.failed(error)
-            self.attempts += 1
-            self._note(step, "failed", error.message)
+            await self.failed(step, error)
             self._look_at(error)
             return False
         self.states[step.model] = "answered"
@@ -157,24 +159,44 @@ class Search:
     def states_of(self, state: str) -> set[str]:
         return {model for model, found in self.states.items() if found == state}
 
+    async def failed(self, step: Step, error: UpstreamError, answer: "opened | None" = None) -> None:
+        """An attempt failed: the one under way, or that of another answer to the same call."""
+        await (answer or self.answer).failed(error)
+        self.attempts += 1
+        self.note(step, "failed", error.message)
+
+    def rival_of(self, step: Step, which: int) -> tuple[Step, int] | None:
+        """Whom to ask beside this one: the next in the chain that may be called, else this one once more."""
+        behind = False
+        for other in self.chosen.steps:
+            if behind and other.model not in self.states and (found := self._pick(other, ())) is not None:
+                return other, found
+            behind = behind or other is step
+        if (found := self._pick(step, [which])) is not None:
+            return step, found
+        return (step, which) if step.circuits[which].admits(time.monotonic()) else None
+
     # --- what follows from a failure -----------------------------------------------------------------------
 
     def _look_at(self, error: UpstreamError) -> None:
         """Raise where nothing more can be done for this call."""
         self.last = error
         if isinstance(error, UpstreamRejected):
-            if not self._falls_back(error):
+            if not self.falls_back(error):
                 raise error
             self.rejected = self.rejected or error
         if (upload := self.call.upload) is not None and upload.began:
             raise self._exhausted()  # its bytes are gone: nobody else can have them
-        if self.answer.out_of_time(self._least()):
+        if self.answer.out_of_time(self.least()):
             raise self.answer.deadline_passed() from None
 
-    def _falls_back(self, error: UpstreamError) -> bool:
+    def falls_back(self, error: BaseException | None) -> bool:
+        """Whether another target is asked after this failure."""
+        if not isinstance(error, UpstreamError):
+            return False
         return error.kind == ALWAYS_FALLS_BACK or error.kind in self.chosen.plan.view.fall_back_on
 
-    def _least(self) -> float:
+    def least(self) -> float:
         """Seconds below which no further attempt is worth beginning."""
         whole = self.call.controls.timeout_s
         return 0.0 if whole is None else min(LAST_CHANCE_SECONDS, whole / 5)
@@ -187,10 +209,10 @@ class Search:
         size = step.targets[0].context_tokens
         if failed is None or size is None or size > failed:
             return False
-        self._note(step, "left out", f"its context of {size} tokens is not larger than that of the one that failed")
+        self.note(step, "left out", f"its context of {size} tokens is not larger than that of the one that failed")
         return True
 
-    def _note(self, step: Step, state: str, why: str) -> None:
+    def note(self, step: Step, state: str, why: str) -> None:
         self.states[step.model], self.reasons[step.model] = state, why
 
     def _exhausted(self) -> GatewayError:

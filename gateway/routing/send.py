@@ -268,6 +268,10 @@ class Streaming:
             raise StopAsyncIteration
         return bytes(chunk)
 
+    def adopt(self) -> None:
+        """From now on it is read and left by this task, and no longer by the one that made it."""
+        self._owner = asyncio.current_task()
+
     def abort(self, error: GatewayError) -> None:
         """Raise this error where the answer is read, now or at the next piece."""
         self._aborted = error

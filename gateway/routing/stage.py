@@ -7,6 +7,7 @@ hangs up, whether the answer was read to its end or not.
 
 import time
 from types import TracebackType
+from typing import Any
 
 from gateway.core.call import Attempt, Call, Delta, Target
 from gateway.core.errors import (
@@ -104,11 +105,13 @@ class opened:
         "_streaming",
         "_timeout_s",
         "call",
+        "hold",
         "routes",
     )
 
     def __init__(self, call: Call, routes: RoutesSnapshot) -> None:
         self.call, self.routes = call, routes
+        self.hold: Any = None  # where it is not the call's own: of an attempt beside another
         self._attempt: Attempt | None = None  # the one under way
         self._circuit: Circuit | None = None
         self._streaming: Streaming | None = None
@@ -190,7 +193,8 @@ class opened:
         """
         call, target = self.call, step.targets[which]
         self._step, self._circuit = step, step.circuits[which]
-        output = None if call.hold is None else await allowed_output(call.hold, target)
+        hold = call.hold if self.hold is None else self.hold
+        output = None if hold is None else await allowed_output(hold, target)
         sending = encode(call, step, target, output)
         attempt = self._attempt = Attempt(target, call.elapsed)
         call.attempts.append(attempt)
@@ -304,6 +308,39 @@ class opened:
 
     def deadline_passed(self) -> DeadlinePassed:
         return DeadlinePassed(f"The call did not end within its {self._timeout_s:g} s.")
+
+    # --- one of two at the same time; see hedge.py -----------------------------------------------------
+
+    @property
+    def under_way(self) -> Attempt | None:
+        """The attempt that has not ended, if one was begun."""
+        return self._attempt
+
+    def beside(self) -> "opened":
+        """Another answer to the same call, for an attempt beside this one's."""
+        return opened(self.call, self.routes)
+
+    async def outrun(self, why: str) -> None:
+        """End the attempt under way because another one began first: what it reported already is what it cost."""
+        if self._circuit is not None:
+            self._circuit.released()
+        if self._attempt is not None:
+            for delta in self._ready:
+                self._seen(delta)
+            is_whole = bool(self._ready) and not self.call.in_pieces
+            self._attempt.reason = why
+            await self._end("answered" if is_whole else "in_doubt")
+        self._ready = []
+
+    def take(self, other: "opened") -> None:
+        """Go on with the other's attempt and its answer; this one's has ended."""
+        self._attempt, self._circuit, self._step = other._attempt, other._circuit, other._step
+        self._streaming, self._reader, self._ready = other._streaming, other._reader, other._ready
+
+    def adopt(self) -> None:
+        """The answer was opened by another task, and is read from this one."""
+        if self._streaming is not None:
+            self._streaming.adopt()
 
     async def _leave(self, exc: BaseException | None) -> None:
         attempt = self._attempt
