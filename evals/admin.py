@@ -61,7 +61,7 @@ class SuiteAdmin(ScopedHistoryAdmin):
     @display(description="Passes when")
     def gate_in_words(self, suite: Suite) -> str:
         share = suite.gate.get("min_pass_rate") if isinstance(suite.gate, dict) else None
-        return f"{float(share):.0%} of cases pass" if share is not None else "every case passes"
+        return f"{float(share):.0%} of the assertions hold" if share is not None else "every assertion holds"
 
 
 class GuardrailForm(forms.ModelForm):

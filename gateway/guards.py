@@ -1,4 +1,4 @@
-"""Looks every few seconds whether the database still protects what must never change: the ledger, prompts and approvals.
+"""Looks every few seconds whether the database still protects what must never change: ledger, prompts, approvals, runs.
 
 The audit trail looks after its own tables (audit/running.py).
 """
@@ -9,6 +9,7 @@ import threading
 from django.db import DatabaseError, close_old_connections, connection
 
 import budgets.append_only
+import evals.append_only
 import prompts.append_only
 
 log = logging.getLogger(__name__)
@@ -18,8 +19,12 @@ WHAT_TO_DO = "run `manage.py migrate`, which puts the triggers back, and find ou
 
 
 def missing_triggers() -> list[str]:
-    """What protects the ledger and the prompts and is not there. Raises DatabaseError."""
-    return [*budgets.append_only.missing(connection), *prompts.append_only.missing(connection)]
+    """What protects the ledger, the prompts and the runs, and is not there. Raises DatabaseError."""
+    return [
+        *budgets.append_only.missing(connection),
+        *prompts.append_only.missing(connection),
+        *evals.append_only.RULES.missing(connection),
+    ]
 
 
 class TableGuards(threading.Thread):

@@ -57,6 +57,11 @@ def wrong(vendor: str) -> dict[str, str]:
     return {**WRONG, "has_passed": HAS_PASSED.replace("{each}", EACH_SUITE[vendor])}
 
 
+def statements(vendor: str) -> list[str]:
+    """The SQL that makes the triggers."""
+    return sqlite() if vendor == "sqlite" else postgresql()
+
+
 def sqlite() -> list[str]:
     broken = wrong("sqlite")
     return [

@@ -5,6 +5,7 @@ from django.db import connections
 from django.test import TransactionTestCase
 
 import budgets.append_only
+import evals.append_only
 import prompts.append_only
 from audit import append_only
 
@@ -22,6 +23,7 @@ def _tables_can_be_emptied_after_a_test():
             append_only.uninstall(connection)
             budgets.append_only.uninstall(connection)
             prompts.append_only.uninstall(connection)
+            evals.append_only.RULES.uninstall(connection)
         empty(self)
 
     TransactionTestCase._fixture_teardown = emptied

@@ -319,7 +319,15 @@ CASE = Record(
     },
 )
 
-GATE = Record("a gate", {"min_pass_rate": Field(Number(places=6), None, "share of assertions, 0 to 1")})
+GATE = Record(
+    "a gate",
+    {
+        "min_pass_rate": Field(Number(places=6), None, "share of assertions, 0 to 1; left out: all"),
+        "max_drop": Field(
+            Number(places=6), None, "so much worse than its baseline it may be, surely; left out: unasked"
+        ),
+    },
+)
 
 SUITE = Record(
     "a suite",
