@@ -11,12 +11,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants.models import ApiKey, Member, RateLimit, Team, Workspace
+from tenants.models.workspaces import USER_MOST
 from tenants.scoped.api import CheckedSerializer, ScopedViewSet, WorkspaceField, whole
 from tenants.services.keys import LONGEST_OVERLAP, KeyTerms, issue_key, revoke_key, rotate_key
 from tenants.services.members import find_person, remove_member, set_role
 
 
 class WorkspaceSerializer(CheckedSerializer):
+    blocked_users = serializers.ListField(
+        child=serializers.CharField(max_length=USER_MOST),
+        required=False,
+        help_text="End users whose calls are refused, by the name that calls give in `user`.",
+    )
+
     class Meta:
         model = Workspace
         fields = [
@@ -31,6 +38,7 @@ class WorkspaceSerializer(CheckedSerializer):
             "records_days",
             "bodies_days",
             "store_bodies",
+            "blocked_users",
             "created_at",
         ]
         read_only_fields = ["created_at"]

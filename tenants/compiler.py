@@ -46,6 +46,7 @@ def workspace_view(row: Workspace) -> WorkspaceView:
         on_budgets_unavailable=row.on_budgets_unavailable,
         on_limits_unavailable=row.on_limits_unavailable,
         on_audit_unavailable=row.on_audit_unavailable,
+        blocked_users=frozenset(row.blocked_users),
     )
 
 

@@ -19,6 +19,7 @@ class WorkspaceView:
     on_budgets_unavailable: str
     on_limits_unavailable: str
     on_audit_unavailable: str
+    blocked_users: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

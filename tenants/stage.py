@@ -14,7 +14,8 @@ from tenants.snapshot import KeyView, TenantsSnapshot
 def authenticate(call: Call, tenants: TenantsSnapshot) -> Caller:
     """The caller that this call's key belongs to.
 
-    Raises Unauthenticated (invalid_api_key, expired_api_key, revoked_api_key) and Forbidden (ip_not_allowed).
+    Raises Unauthenticated (invalid_api_key, expired_api_key, revoked_api_key) and Forbidden (ip_not_allowed,
+    user_blocked).
     """
     view = call.key or find_key(call.secret, tenants)
     if view is None:
@@ -40,6 +41,12 @@ def authenticate(call: Call, tenants: TenantsSnapshot) -> Caller:
             f"This API key may not be used from {call.peer or 'an unknown address'}.",
             code="ip_not_allowed",
             hint="Call from an address on the key's list, or ask an admin to add yours.",
+        )
+    if call.controls.user in view.workspace.blocked_users:
+        raise Forbidden(
+            "The end user that this call is made for is blocked.",
+            code="user_blocked",
+            hint="Ask an admin of your workspace to take the user off its list (Workspaces, Blocked users).",
         )
     return view.caller
 

@@ -6,7 +6,7 @@ GatewayError                       status, code, type, message, hint, param, hea
 │   │   └── Unsupported   400      unsupported: no target can do what the field asks
 │   ├── NotFound          404      model_not_found, prompt_not_found, not_found
 │   ├── Unauthenticated   401      invalid_api_key, expired_api_key, revoked_api_key
-│   ├── Forbidden         403      model_not_allowed, ip_not_allowed, guardrail_blocked, redaction_blocked
+│   ├── Forbidden         403      model_not_allowed, ip_not_allowed, user_blocked, guardrail_blocked, redaction_blocked
 │   ├── TooLarge          413      request_too_large
 │   ├── RateLimited       429      rate_limit_exceeded
 │   ├── BudgetExceeded    429      budget_exceeded

@@ -1,5 +1,6 @@
 """Workspaces and their teams."""
 
+from django import forms
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
@@ -8,6 +9,7 @@ from unfold.decorators import display
 from tenants.models import Team, Workspace
 from tenants.scoped.admin import ScopedHistoryAdmin, ScopedTabularInline, access
 from tenants.scoped.filters import ScopedRelatedFilter
+from tenants.scoped.forms import LinesField
 
 
 class TeamInline(ScopedTabularInline):
@@ -15,11 +17,25 @@ class TeamInline(ScopedTabularInline):
     tab = True
 
 
+class WorkspaceForm(forms.ModelForm):
+    """A workspace, with its blocked users one on each line."""
+
+    blocked_users = LinesField(
+        help_text="End users whose calls are refused within a second, one a line, by the name that calls give in `user`. "
+        "Kept answers are refused to them too."
+    )
+
+    class Meta:
+        model = Workspace
+        fields = "__all__"
+
+
 @admin.register(Workspace)
 class WorkspaceAdmin(ScopedHistoryAdmin):
     """A tenant's settings. Superusers open and delete workspaces; owners and admins change their own."""
 
     area = "workspace"
+    form = WorkspaceForm
     workspace_path = "pk"
     ordering = ["name"]  # a list with counts does not take the model's
     list_display = ["name", "state", "timezone", "key_count", "member_count", "keeps"]
@@ -31,6 +47,7 @@ class WorkspaceAdmin(ScopedHistoryAdmin):
     fieldsets = [
         (None, {"fields": ["name", ("timezone", "is_active"), "created_at"]}),
         ("What is kept", {"fields": ["store_bodies", ("records_days", "bodies_days")], "classes": ["tab"]}),
+        ("Blocked users", {"fields": ["blocked_users"], "classes": ["tab"]}),
         (
             "When something is missing",
             {

@@ -13,11 +13,19 @@ from tenants.history import ConfigManager
 
 NAME_HELP = "Letters, digits and . _ - or spaces; it stands in the configuration file and in every record."
 
+USER_MOST = 512  # characters of an end user's name
+
 
 def check_timezone(name: str) -> None:
     """Raises ValidationError unless the name is in the time zone database."""
     if name not in zoneinfo.available_timezones():
         raise ValidationError(f"{name!r} is not a time zone; write one like Africa/Johannesburg or UTC.")
+
+
+def check_users(names: object) -> None:
+    """Raises ValidationError unless the value is a list of end users' names, as calls give them."""
+    if not isinstance(names, list) or not all(isinstance(name, str) and 0 < len(name) <= USER_MOST for name in names):
+        raise ValidationError(f"Give a list of end users' names of up to {USER_MOST} characters.")
 
 
 class Workspace(models.Model):
@@ -66,6 +74,12 @@ class Workspace(models.Model):
     )
     store_bodies = models.BooleanField(
         default=False, help_text="Keep what was asked and answered, encrypted, after redaction."
+    )
+    blocked_users = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[check_users],
+        help_text="End users whose calls are refused, by the name that calls give in `user`.",
     )
     created_at = models.DateTimeField(default=now, editable=False)
 

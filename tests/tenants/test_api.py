@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from tenants.compiler import snapshot
 from tenants.models import ApiKey, Member, key_digest_of
 from tenants.services.tokens import issue_token, revoke_token
 from tests import rows
@@ -197,3 +198,23 @@ def test_a_session_needs_the_csrf_token_to_write(acme) -> None:
     client.force_login(acme.person("owner"))
 
     assert post(client, f"/api/keys/{acme.key.pk}/revoke/").status_code == 403
+
+
+def test_an_admin_blocks_end_users_and_lets_them_in_again(client: Client, acme) -> None:
+    path = f"/api/workspaces/{acme.workspace.pk}/"
+    assert patch(client, path, {"blocked_users": ["mallory"]}).json()["blocked_users"] == ["mallory"]
+    assert snapshot(counters=None).keys[bytes(acme.key.digest)].workspace.blocked_users == {"mallory"}
+    assert patch(client, path, {"blocked_users": [""]}).status_code == 400
+    assert patch(client, path, {"blocked_users": "mallory"}).status_code == 400
+    assert patch(client, path, {"blocked_users": []}).json()["blocked_users"] == []
+
+
+def test_end_users_are_blocked_in_the_workspaces_form_one_a_line(client: Client, acme) -> None:
+    page = f"/admin/tenants/workspace/{acme.workspace.pk}/change/"
+    form = client.get(page).context["adminform"].form
+    sent = {name: value for name, value in form.initial.items() if value not in (None, False)}
+    inline = {"teams-TOTAL_FORMS": 0, "teams-INITIAL_FORMS": 0}
+    answer = client.post(page, {**sent, **inline, "blocked_users": "mallory\n\n ann@example.org \n"})
+    assert answer.status_code == 302, answer.context["errors"]
+    acme.workspace.refresh_from_db()
+    assert acme.workspace.blocked_users == ["mallory", "ann@example.org"]

@@ -17,8 +17,11 @@ SECRET = "sk-test-0123456789"
 CALLER = Caller(workspace_id="1", workspace="acme", key_id="k", key="web")
 
 
-def tenants(*, active: bool = True, peppers: tuple[bytes, ...] = (PEPPER,), **fields: object) -> TenantsSnapshot:
-    workspace = WorkspaceView("1", "acme", "UTC", active, "reject", "closed", "open", "spool")
+def tenants(
+    *, active: bool = True, peppers: tuple[bytes, ...] = (PEPPER,), blocked: tuple[str, ...] = (), **fields: object
+) -> TenantsSnapshot:
+    users = frozenset(blocked)
+    workspace = WorkspaceView("1", "acme", "UTC", active, "reject", "closed", "open", "spool", users)
     view = KeyView(caller=CALLER, workspace=workspace, **fields)  # type: ignore[arg-type]
     return TenantsSnapshot(keys={key_digest(PEPPER, SECRET): view}, peppers=peppers)
 
@@ -78,3 +81,16 @@ def test_a_key_with_networks_opens_from_within_them_only(peer: str, network: str
         with pytest.raises(Forbidden) as caught:
             authenticate(call(peer=peer), view)
         assert caught.value.code == "ip_not_allowed"
+
+
+@pytest.mark.parametrize(("user", "lets_in"), [("mallory", False), ("Mallory", True), ("ann", True), ("", True)])
+def test_a_blocked_end_user_comes_in_by_no_key_of_the_workspace(user: str, lets_in: bool) -> None:
+    view = tenants(blocked=("mallory",))
+    asked = call()
+    asked.controls.user = user
+    if lets_in:
+        assert authenticate(asked, view) == CALLER
+    else:
+        with pytest.raises(Forbidden) as caught:
+            authenticate(asked, view)
+        assert (caught.value.code, asked.caller) == ("user_blocked", CALLER)

@@ -304,6 +304,23 @@ def test_a_revoked_key_is_refused_although_the_answer_is_kept(cached) -> None:
     assert told(ask(installation, "revoked?")) == (200, "hit-exact")
 
 
+def test_a_blocked_end_user_is_refused_although_the_answer_is_kept(cached) -> None:
+    installation, _ = cached
+    assert [told(ask(installation, "blocked?", user="mallory")) for _ in range(2)] == [
+        (200, "miss"),
+        (200, "hit-exact"),
+    ]
+    installation.apply("version: 1\nworkspaces: [{name: acme, blocked_users: [mallory]}]")
+    wait_until(lambda: ask(installation, "blocked?", user="mallory").status_code == 403)
+    for name in ("user", "customer_identifier", "safety_identifier"):
+        refused = ask(installation, "blocked?", **{name: "mallory"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "user_blocked")
+    assert told(ask(installation, "blocked?", user="ann")) == (200, "hit-exact")
+    assert told(ask(installation, "blocked?", key="other", user="mallory")) == (200, "miss")
+    installation.apply("version: 1\nworkspaces: [{name: acme, blocked_users: []}]")
+    wait_until(lambda: told(ask(installation, "blocked?", user="mallory")) == (200, "hit-exact"))
+
+
 def vectors(provider: Upstream, *vector: float) -> None:
     """The next questions lie here."""
     answer = {"object": "list", "model": "e", "data": [{"object": "embedding", "index": 0, "embedding": vector}]}
@@ -354,7 +371,7 @@ def test_a_change_of_the_redaction_policy_never_hits(cached) -> None:
 
 
 def wait_until(holds) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -131,7 +131,7 @@ MODEL_FIELDS = (
 ROUTE_FIELDS = (
     *("description", "strategy", "sticky_by", "targets", "retries", "fall_back_on", "cache", "options", "enabled"),
 )
-WORKSPACE_FIELDS = ("timezone", "enabled", "on_unpriced", "on_unavailable", "retention")
+WORKSPACE_FIELDS = ("timezone", "enabled", "on_unpriced", "on_unavailable", "blocked_users", "retention")
 KEY_FIELDS = ("team", "models", "allowed_ips", "expires_at")
 BUDGET_FIELDS = ("of", "match", "per", "limit_usd", "limit_tokens", "mode", "alert_at", "afford")
 REDACTION_FIELDS = ("detect", "action", "on_error", "options")
@@ -166,7 +166,8 @@ def _workspace(wanted: Desired, entry: Entry) -> None:
     """A workspace's own fields are sections: those that the file leaves out stay as they are."""
     name = (entry["name"],)
     given = [field for field in WORKSPACE_FIELDS if entry.gives(field) and entry.get(field) is not None]
-    wanted.add(Item("workspace", name, _fields(entry, given), entry=entry))
+    fields = _fields(entry, given)
+    wanted.add(Item("workspace", name, sorted_lists(fields, *({"blocked_users"} & fields.keys())), entry=entry))
     for inner in _section(wanted, entry, "team", name):
         wanted.add(Item("team", (*name, inner["name"]), {}, name, entry=inner))
     for inner in _section(wanted, entry, "key", name):

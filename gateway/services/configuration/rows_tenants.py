@@ -29,6 +29,7 @@ class Workspaces(Plain):
                     "limits": row.on_limits_unavailable,
                     "audit": row.on_audit_unavailable,
                 },
+                "blocked_users": sorted(row.blocked_users),
                 "retention": {
                     "records_days": row.records_days,
                     "bodies_days": row.bodies_days,
@@ -39,7 +40,9 @@ class Workspaces(Plain):
 
     def put(self, item: Item, row: Any, rows: Rows) -> Any:
         fields = item.fields
-        values: dict[str, Any] = {name: fields[name] for name in ("timezone", "on_unpriced") if name in fields}
+        values: dict[str, Any] = {
+            name: fields[name] for name in ("timezone", "on_unpriced", "blocked_users") if name in fields
+        }
         if "enabled" in fields:
             values["is_active"] = fields["enabled"]
         values |= {f"on_{name}_unavailable": value for name, value in fields.get("on_unavailable", {}).items()}

@@ -357,6 +357,7 @@ WORKSPACE = Record(
         "enabled": Field(Flag(), True, "false: every key of this workspace is refused"),
         "on_unpriced": Field(Choice(tuple(Workspace.OnUnpriced.values)), "reject", "a model without a price"),
         "on_unavailable": Field(ON_UNAVAILABLE, UNTOUCHED, "what happens when their store is down"),
+        "blocked_users": Field(ListOf(Text(longest=512, shortest=1)), UNTOUCHED, "end users whose calls are refused"),
         "teams": Field(ListOf(Record("a team", {"name": Field(Name())}), same_by=("name",)), UNTOUCHED),
         "keys": Field(ListOf(KEY, same_by=("name",)), UNTOUCHED),
         "limits": Field(ListOf(LIMIT, same_by=("of", "name", "unit", "per")), UNTOUCHED),
