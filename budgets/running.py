@@ -17,13 +17,14 @@ from django.db import DatabaseError, close_old_connections, connection, transact
 from django.utils import timezone
 
 from budgets.models import Exposure
-from budgets.queries import finished_repricings, opening_sums, repriced_by_bucket
+from budgets.queries import finished_repricings, newest_line, newest_repricing, opening_sums, repriced_by_bucket
 from gateway.core.counters import Ledger
 
 log = logging.getLogger(__name__)
 
 TELL_SECONDS = 1.0
 COMPARE_EVERY = 5  # tellings
+LOOK_ANYWAY_SECONDS = 60.0  # a comparison is spared for so long at most
 DRIFT_SECONDS = 30.0  # the journal needs no longer than this to bring its lines into the database
 
 
@@ -64,6 +65,8 @@ class Watch(threading.Thread):
         self._told: dict[str, int] = {}
         self._ahead_since: dict[str, tuple[int, float]] = {}
         self._repriced = 0  # the newest repricing that the counters know
+        self._compared: tuple[int, dict[str, tuple[int, int, int]]] | None = None  # the newest line, and the counters
+        self._compared_at = 0.0
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -84,13 +87,15 @@ class Watch(threading.Thread):
     def _begin(self) -> None:
         """What was priced anew before is in the sums with which the counters began."""
         try:
-            self._repriced = max(finished_repricings(after=0).values_list("pk", flat=True), default=0)
+            self._repriced = newest_repricing()
         except DatabaseError:
             log.warning("can't reach the database to see what was priced anew")
             close_old_connections()
 
     def correct(self) -> None:
         """Bring counters down by what was priced anew since; up, they follow the lines by `compare`."""
+        if newest_repricing() <= self._repriced:
+            return
         for row in finished_repricings(after=self._repriced).select_related("workspace"):
             now = time.time()
             booked = opening_sums(now)
@@ -136,10 +141,16 @@ class Watch(threading.Thread):
 
     def compare(self) -> None:
         """Take over what others booked, and note counters that stay ahead of the lines."""
-        counted = self.ledger.sums()
+        counted, newest, now = self.ledger.sums(), newest_line(), time.monotonic()
+        if (
+            self._compared == (newest, counted)
+            and not self._ahead_since
+            and now < self._compared_at + LOOK_ANYWAY_SECONDS
+        ):
+            return  # as it was when it was well
         booked = opening_sums(time.time())
         self.ledger.load(booked)
-        now = time.monotonic()
+        self._compared, self._compared_at = (newest, counted), now
         ahead: dict[str, tuple[int, float]] = {}
         for name, (spent, held, _) in counted.items():
             difference = spent - booked.get(name, (0, 0))[0]

@@ -20,7 +20,6 @@ app.autodiscover_tasks()
 
 log = logging.getLogger(__name__)
 CONCURRENCY = 2
-SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 
 class Embedded:
@@ -39,7 +38,7 @@ class Embedded:
             without_gossip=True,
             without_heartbeat=True,
         )
-        self._beat = Service(app, scheduler_cls=SCHEDULER)
+        self._beat = Service(app, scheduler_cls=app.conf.beat_scheduler)
 
     def start(self) -> None:
         threading.Thread(target=self._worker.start, name="celery-worker", daemon=True).start()

@@ -17,7 +17,6 @@ from django.db import close_old_connections, connection
 
 from gateway.compiler import compile_configuration
 from gateway.configuration import Services, current
-from gateway.models import Revision
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +88,10 @@ def reload(*, force: bool = False) -> bool:
 
 def revision_in_database() -> int:
     """The newest revision's number, 0 before the first change."""
-    return Revision.objects.filter(pk=1).values_list("number", flat=True).first() or 0
+    with connection.cursor() as cursor:  # four times a second: the ORM would cost ten times the query
+        cursor.execute("SELECT number FROM gateway_revision WHERE id = 1")
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 @contextlib.contextmanager

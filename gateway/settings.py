@@ -239,7 +239,9 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+if IS_SQLITE:  # a connection costs more than what most tasks do with it, and a file does not go away
+    CELERY_DB_REUSE_MAX = 1000
+CELERY_BEAT_SCHEDULER = "gateway.beat:Schedule"
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, object]] = {
     "drop records and bodies over their time": {"task": "audit.drop_what_is_over", "schedule": 3600.0},
     "deliver alerts": {"task": "budgets.deliver_alerts", "schedule": 2.0},

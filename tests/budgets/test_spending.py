@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from budgets.ledger.memory import MemoryLedger
 from budgets.models import Alert, Budget, Entry, Exposure, Total
 from budgets.queries import opening_sums
-from budgets.running import Watch, open_missing
+from budgets.running import LOOK_ANYWAY_SECONDS, Watch, open_missing
 from budgets.services.spending import book, book_records
 from tenants.models import Team, Workspace
 
@@ -220,3 +221,23 @@ def test_a_counter_behind_the_lines_takes_them_over(acme):
     assert {
         name: spent for name, (spent, _) in opening_sums(time()).items() if ":usd:" in name
     }.keys() <= ledger.sums().keys()
+
+
+def test_counters_that_agreed_are_compared_again_only_when_a_line_or_a_counter_has_changed(acme):
+    Budget.objects.create(workspace=acme, name="month", of="workspace", limit_nanos=10**9)
+    ledger = MemoryLedger()
+    open_missing(ledger)
+    watch = Watch(ledger)
+    book([line(acme)])
+    watch.compare()
+    watch.compare()  # takes notice of what the first one loaded
+    with CaptureQueriesContext(connection) as queries:
+        watch.compare()
+    assert len(queries) == 1
+    book([line(acme, "b.1")])
+    watch.compare()
+    assert {spent for name, (spent, _, _) in ledger.sums().items() if ":usd:" in name} == {9000}
+    watch._compared_at -= LOOK_ANYWAY_SECONDS
+    with CaptureQueriesContext(connection) as queries:
+        watch.compare()
+    assert len(queries) > 1
