@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +18,20 @@ from budgets.services import thresholds
 COLUMNS = (
     *("attempt", "at", "workspace_id", "team_id", "key_id", "user", "model", "provider"),
     *("nanos", "tokens", "status", "price", "classes", "booked_at"),
+)
+NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
+NEW_ONES = "ON CONFLICT (attempt) DO NOTHING RETURNING attempt"
+# PostgreSQL takes a column at a time: its driver would take apart a statement with a hole for each value, in Python.
+TYPES = {"at": "timestamptz", "booked_at": "timestamptz", "nanos": "bigint", "tokens": "bigint", "classes": "jsonb"}
+ARRAYS = ", ".join(f"%s::{TYPES.get(name, 'text')}[]" for name in COLUMNS)
+INSERT_COLUMNS = f"INSERT INTO budgets_entry ({NAMES}) SELECT * FROM unnest({ARRAYS}) {NEW_ONES}"  # noqa: S608
+TOTAL_ARRAYS = ", ".join(f"%s::{kind}[]" for kind in ("text", "text", "date", "text", *["bigint"] * 5))
+RAISE = (
+    "INSERT INTO budgets_total (workspace_id, of, day, subject, nanos, tokens, doubt_nanos, doubt_tokens, attempts) {} "
+    "ON CONFLICT (workspace_id, of, day, subject) DO UPDATE SET nanos = budgets_total.nanos + excluded.nanos, "
+    "tokens = budgets_total.tokens + excluded.tokens, doubt_nanos = budgets_total.doubt_nanos + excluded.doubt_nanos, "
+    "doubt_tokens = budgets_total.doubt_tokens + excluded.doubt_tokens, "
+    "attempts = budgets_total.attempts + excluded.attempts"
 )
 CORRECTIONS = ("correction", "repriced")  # lines that are no attempts
 SCOPES = ("workspace", "team", "key", "user", "model", "provider")
@@ -60,19 +75,26 @@ def book(lines: Iterable[Line]) -> int:
 
 def insert(lines: Sequence[Line]) -> set[str]:
     """Append lines whose attempt is not there yet; returns the attempts that were new."""
-    holes = "(" + ", ".join(["%s"] * len(COLUMNS)) + ")"
-    names = ", ".join(f'"{name}"' for name in COLUMNS)
     new: set[str] = set()
     now = timezone.now()
     vendor = connection.vendor
+    at_once = LINES_AT_ONCE if vendor == "sqlite" else len(lines)
     with connection.cursor() as cursor:
-        for start in range(0, len(lines), LINES_AT_ONCE):
-            part = lines[start : start + LINES_AT_ONCE]
-            statement = f"INSERT INTO budgets_entry ({names}) VALUES " + ", ".join([holes] * len(part))  # noqa: S608
-            statement += " ON CONFLICT (attempt) DO NOTHING RETURNING attempt"
-            cursor.execute(statement, [value for line in part for value in row(line, now, vendor)])
+        for start in range(0, len(lines), at_once or 1):
+            rows = [row(line, now, vendor) for line in lines[start : start + at_once]]
+            if vendor == "sqlite":
+                cursor.execute(insert_of(len(rows)), [*chain.from_iterable(rows)])
+            else:
+                cursor.execute(INSERT_COLUMNS, [list(column) for column in zip(*rows, strict=True)])
             new.update(attempt for (attempt,) in cursor.fetchall())
     return new
+
+
+@lru_cache(maxsize=LINES_AT_ONCE)
+def insert_of(count: int) -> str:
+    """The insert of so many rows."""
+    holes = "(" + ", ".join(["%s"] * len(COLUMNS)) + ")"
+    return f"INSERT INTO budgets_entry ({NAMES}) VALUES {', '.join([holes] * count)} {NEW_ONES}"  # noqa: S608
 
 
 def row(line: Line, now: datetime, vendor: str) -> tuple[Any, ...]:
@@ -151,16 +173,11 @@ def raise_totals(lines: Sequence[Line]) -> dict[Key, int]:
     # Always in the same order, so that two writers never wait for each other.
     rows: list[tuple[Any, ...]] = [(*key, *sums[key]) for key in sorted(sums)]
     with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO budgets_total (workspace_id, of, day, subject, nanos, tokens, doubt_nanos, doubt_tokens, "
-            "attempts) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (workspace_id, of, day, subject) "
-            "DO UPDATE SET nanos = budgets_total.nanos + excluded.nanos, "
-            "tokens = budgets_total.tokens + excluded.tokens, "
-            "doubt_nanos = budgets_total.doubt_nanos + excluded.doubt_nanos, "
-            "doubt_tokens = budgets_total.doubt_tokens + excluded.doubt_tokens, "
-            "attempts = budgets_total.attempts + excluded.attempts",
-            rows,
-        )
+        if connection.vendor == "sqlite":
+            cursor.executemany(RAISE.format("VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"), rows)
+        else:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            cursor.execute(RAISE.format(f"SELECT * FROM unnest({TOTAL_ARRAYS})"), columns)  # noqa: S608
     return {key: total[0] for key, total in sums.items()}
 
 
