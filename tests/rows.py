@@ -12,7 +12,7 @@ from budgets.models import AlertChannel, Budget, Price
 from evals.models import Case, Guardrail, Suite
 from gateway.models import CachePurge, Credential, Provider, RedactionPolicy, Route, RouteTarget, ServedModel
 from gateway.services.credentials import store_credential
-from prompts.models import Deployment, Prompt, PromptVersion
+from prompts.models import Channel, Deployment, Prompt, PromptVersion, Webhook
 from tenants.models import ApiKey, Member, RateLimit, Team, Workspace
 from tenants.services.keys import KeyTerms, issue_key
 
@@ -33,6 +33,8 @@ class Tenant:
     purge: CachePurge
     prompt: Prompt
     suite: Suite
+    rules: Channel
+    webhook: Webhook
     people: dict[str, User] = field(default_factory=dict)
 
     def person(self, role: str) -> User:
@@ -70,6 +72,8 @@ def tenant(name: str) -> Tenant:
         purge=CachePurge.objects.create(workspace=workspace, what="route", name=f"{name}-route"),
         prompt=prompt,
         suite=suite,
+        rules=Channel.objects.create(workspace=workspace, name=f"{name}-channel"),
+        webhook=Webhook.objects.create(workspace=workspace, url=f"https://{name}.example/prompts"),
     )
 
 

@@ -97,7 +97,7 @@ def change_channel(request: HttpRequest, page: Any, pk: str) -> HttpResponse:
     if request.method == "POST":
         given = request.POST
         channel, reason = given.get("channel", ""), given.get("reason", "").strip()
-        seen = given.get("seq", "")
+        seen = given.get("seq") or given.get(f"seq-{channel}", "")
         told = {
             "prompt": prompt,
             "channel": channel,

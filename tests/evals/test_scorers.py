@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from evals.scorers import KINDS, Answer, Assertion, score
+from evals.scorers import JUDGES, KINDS, Answer, Assertion, score
 from evals.scorers.judges import questions, read
 from evals.scorers.texts import language_of
-from gateway.services.configuration.schema import ASSERTIONS
 
 CAT = "The cat sat on the mat."
 CALL = [{"function": {"name": "find", "arguments": '{"city": "Paris", "days": 2}'}}]
@@ -40,6 +39,9 @@ DECIDED = {
     "is_refusal": (None, "I'm sorry, but I can't help with that.", CAT),
     "not_refusal": (None, CAT, "I cannot assist with this request."),
 }  # fmt: skip
+
+
+TOOK = {"tool_call", "finish_reason", "max_latency_ms", "max_cost_usd", "no_pii"}
 
 
 @pytest.mark.parametrize("kind", DECIDED)
@@ -86,8 +88,9 @@ def test_what_can_not_be_decided_is_an_error_and_never_a_pass(kind, value):
     assert score(Answer("Ja"), Assertion(kind, value)).verdict == "error"
 
 
-def test_every_kind_that_a_file_may_name_can_be_decided():
-    assert set(KINDS) == set(ASSERTIONS)
+def test_every_kind_that_there_is_is_tried_here():
+    assert len(set(KINDS)) == len(KINDS) == 36
+    assert {*DECIDED, *JUDGES, *TOOK} == set(KINDS)
 
 
 def test_a_reference_stands_in_for_a_value():

@@ -41,6 +41,8 @@ SHAPES: dict[str, Shape] = {
         rows_words.Channels(),
         rows_words.Suites(),
         rows_words.Cases(),
+        rows_words.ChannelRules(),
+        rows_words.Webhooks(),
     )
 }
 

@@ -145,6 +145,8 @@ def _workspace(items: dict[Key, Item], item: Item) -> dict[str, Any]:
     ]
     entry["alerts"] = [_alert(child, _record(record, "alerts")) for child in _children(items, "alert", name)]
     entry["prompts"] = [_prompt(items, child, _record(record, "prompts")) for child in _children(items, "prompt", name)]
+    entry["channels"] = _list(items, record, "channel_rules", name)
+    entry["webhooks"] = [_webhook(child, _record(record, "webhooks")) for child in _children(items, "webhook", name)]
     entry["suites"] = []
     for child in _children(items, "suite", name):
         suite = _entry(child, _record(record, "suites"))
@@ -168,6 +170,14 @@ def _alert(item: Item, record: Record) -> dict[str, Any]:
     entry = _named({"kind": kind, "url": url}, item, record)
     if item.row.sealed is not None:
         entry["secret"] = _placeholder(workspace, "alert", "secret")
+    return entry
+
+
+def _webhook(item: Item, record: Record) -> dict[str, Any]:
+    workspace, url = item.name
+    entry = _entry(item, record, url=url)
+    if item.row.sealed is not None:
+        entry["secret"] = _placeholder(workspace, "webhook", "secret")
     return entry
 
 

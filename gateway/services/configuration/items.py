@@ -16,7 +16,7 @@ from gateway.services.configuration.records import Entry
 # Every kind of item, each after those that it refers to: the order of writing. Removing goes backwards.
 KINDS = (
     *("provider", "credential", "model", "route", "workspace", "team", "key", "limit", "budget", "redaction"),
-    *("guardrail", "alert", "prompt", "version", "channel", "suite", "case"),
+    *("guardrail", "alert", "prompt", "version", "channel", "suite", "case", "channel_rules", "webhook"),
 )
 SECTION_OF = {
     "provider": "providers",
@@ -36,6 +36,8 @@ SECTION_OF = {
     "channel": "channels",
     "suite": "suites",
     "case": "cases",
+    "channel_rules": "channels",
+    "webhook": "webhooks",
 }
 # Kinds whose order counts: among its siblings each has a rank.
 ORDERED = frozenset({"credential", "guardrail", "case"})
@@ -79,7 +81,7 @@ class Item:
     @property
     def label(self) -> str:
         """How the plan calls it: `key acme/web`."""
-        return f"{self.kind} {'/'.join(part for part in self.name if part)}"
+        return f"{self.kind.replace('_', ' ')} {'/'.join(part for part in self.name if part)}"
 
     def at(self, name: str) -> Node | None:
         """Where one of its fields stands in the file, if the item does."""
@@ -137,6 +139,9 @@ BUDGET_FIELDS = ("of", "match", "per", "limit_usd", "limit_tokens", "mode", "ale
 REDACTION_FIELDS = ("detect", "action", "on_error", "options")
 GUARDRAIL_FIELDS = ("action", "threshold", "words", "options")
 VERSION_FIELDS = ("message", "route", "messages", "parameters", "response_format", "tools", "input_schema")
+CHANNEL_FIELDS = (
+    *("protected", "required_approvals", "allow_self_approval", "required_suites", "publishers", "reviewers"),
+)
 CASE_FIELDS = ("inputs", "messages", "expected", "assertions", "tags")
 
 
@@ -192,6 +197,12 @@ def _workspace(wanted: Desired, entry: Entry) -> None:
         wanted.add(Item("alert", (*name, inner["kind"], inner["url"]), fields, name, inner.get("secret"), inner))
     for inner in _section(wanted, entry, "prompt", name):
         _prompt(wanted, inner, name)
+    for inner in _section(wanted, entry, "channel_rules", name):
+        fields = sorted_lists(_fields(inner, CHANNEL_FIELDS), "required_suites", "publishers", "reviewers")
+        wanted.add(Item("channel_rules", (*name, inner["name"]), fields, name, entry=inner))
+    for inner in _section(wanted, entry, "webhook", name, needs=("url",)):
+        fields = sorted_lists(_fields(inner, ["events", "enabled"]), "events")
+        wanted.add(Item("webhook", (*name, inner["url"]), fields, name, inner.get("secret"), inner))
     for inner in _section(wanted, entry, "suite", name):
         which = (*name, inner["name"])
         wanted.add(Item("suite", which, _fields(inner, ["prompt", "route", "gate"]), name, entry=inner))

@@ -45,6 +45,9 @@ def references(item: Item) -> Iterator[Reference]:
         case "channel":
             number = str(fields["version"])
             yield Reference(item.place, "version", number, (("version", (*item.parent, number)),))
+        case "channel_rules":
+            for name in fields["required_suites"]:
+                yield Reference(_element(item, "required_suites", name), "suite", name, (("suite", (*scope, name)),))
     if item.kind == "suite" and fields.get("prompt"):
         yield Reference(item.at("prompt"), "prompt", fields["prompt"], (("prompt", (*scope, fields["prompt"])),))
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
+from django.conf import settings
 from django.db import models
 
+from gateway.core.crypto import Undecryptable
 from gateway.services.configuration.items import Item, Key
 from gateway.services.configuration.kinds import Secret
 
@@ -73,3 +75,20 @@ def decimal(value: float | None) -> Decimal | None:
 
 def number(value: Decimal | None) -> float | None:
     return None if value is None else float(value)
+
+
+def holds_secret(row: Any, secret: Secret) -> bool:
+    """Whether this is the secret that the row keeps in `sealed`, bound to its `seal_context`."""
+    if row.sealed is None:
+        return False
+    try:
+        return bool(settings.KEYRING.open(row.sealed, row.seal_context) == secret.text.encode())
+    except Undecryptable:
+        return False
+
+
+def sealed(row: Any, secret: Secret | None) -> dict[str, bytes]:
+    """The value of `sealed` where the file gives another secret than the row keeps; else nothing."""
+    if secret is None or holds_secret(row, secret):
+        return {}
+    return {"sealed": settings.KEYRING.seal(secret.text.encode(), row.seal_context)}

@@ -4,16 +4,13 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from django.conf import settings
-
 from budgets.models import AlertChannel, Budget, thresholds_default
 from evals.models import Guardrail
-from gateway.core.crypto import Undecryptable
 from gateway.core.money import dollars, nanos
 from gateway.models import RedactionPolicy
 from gateway.services.configuration.items import Item, numbered, sorted_lists
 from gateway.services.configuration.kinds import Secret
-from gateway.services.configuration.rows import Plain, Rows, decimal, number, save
+from gateway.services.configuration.rows import Plain, Rows, decimal, holds_secret, number, save, sealed
 
 
 class Budgets(Plain):
@@ -104,14 +101,7 @@ class Alerts(Plain):
         workspace, kind, url = item.name
         row = row or AlertChannel(workspace=rows.find("workspace", workspace), kind=kind, url=url)
         values = {"to": item.fields["to"], "is_enabled": item.fields["enabled"]}
-        if item.secret is not None and not self.has_secret(row, item.secret):
-            values["sealed"] = settings.KEYRING.seal(item.secret.text.encode(), row.seal_context)
-        return save(row, **values)
+        return save(row, **values, **sealed(row, item.secret))
 
     def has_secret(self, row: Any, secret: Secret) -> bool:
-        if row.sealed is None:
-            return False
-        try:
-            return bool(settings.KEYRING.open(row.sealed, row.seal_context) == secret.text.encode())
-        except Undecryptable:
-            return False
+        return holds_secret(row, secret)

@@ -1,4 +1,4 @@
-"""Prompts with their versions and channels, suites with their cases: rows ⇄ items."""
+"""Prompts with their versions and channels, suites with their cases, channels' rules, webhooks: rows ⇄ items."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,9 +7,10 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from evals.models import Case, Suite
-from gateway.services.configuration.items import Item
-from gateway.services.configuration.rows import Plain, Rows, save
-from prompts.models import Deployment, Prompt, PromptVersion
+from gateway.services.configuration.items import Item, sorted_lists
+from gateway.services.configuration.kinds import Secret
+from gateway.services.configuration.rows import Plain, Rows, holds_secret, save, sealed
+from prompts.models import Channel, Deployment, Prompt, PromptVersion, Webhook
 from prompts.services.publishing import Words, point_channel, save_version
 from tenants.history import current_actor
 
@@ -131,3 +132,48 @@ class Cases(Plain):
     def put(self, item: Item, row: Any, rows: Rows) -> Any:
         row = row or Case(suite=rows.find("suite", *item.parent), name=item.name[-1])
         return save(row, **item.fields, position=item.position)
+
+
+class ChannelRules(Plain):
+    """What a version needs to be served on a channel. Put in place after what the file's prompts serve."""
+
+    kind = "channel_rules"
+
+    def read(self) -> Iterator[Item]:
+        for row in Channel.objects.select_related("workspace").order_by("workspace__name", "name"):
+            parent = (row.workspace.name,)
+            fields = {
+                "protected": row.is_protected,
+                "required_approvals": row.required_approvals,
+                "allow_self_approval": row.allow_self_approval,
+                "required_suites": row.required_suites,
+                "publishers": row.publishers,
+                "reviewers": row.reviewers,
+            }
+            fields = sorted_lists(fields, "required_suites", "publishers", "reviewers")
+            yield Item("channel_rules", (*parent, row.name), fields, parent, row=row)
+
+    def put(self, item: Item, row: Any, rows: Rows) -> Any:
+        workspace, name = item.name
+        fields = dict(item.fields)
+        row = row or Channel(workspace=rows.find("workspace", workspace), name=name)
+        return save(row, is_protected=fields.pop("protected"), **fields)
+
+
+class Webhooks(Plain):
+    kind = "webhook"
+
+    def read(self) -> Iterator[Item]:
+        for row in Webhook.objects.select_related("workspace").order_by("workspace__name", "url"):
+            parent = (row.workspace.name,)
+            fields = sorted_lists({"events": row.events, "enabled": row.is_enabled}, "events")
+            yield Item("webhook", (*parent, row.url), fields, parent, row=row)
+
+    def put(self, item: Item, row: Any, rows: Rows) -> Any:
+        workspace, url = item.name
+        row = row or Webhook(workspace=rows.find("workspace", workspace), url=url)
+        values = {"events": item.fields["events"], "is_enabled": item.fields["enabled"]}
+        return save(row, **values, **sealed(row, item.secret))
+
+    def has_secret(self, row: Any, secret: Secret) -> bool:
+        return holds_secret(row, secret)

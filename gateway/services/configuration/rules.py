@@ -138,8 +138,13 @@ def alert(entry: Entry, reading: Reading) -> None:
     elif "kind" in entry:
         if entry.get("url") == "":
             reading.bad(entry.node, f"an alert by {entry['kind']} needs `url`")
-        host = urlsplit(entry.get("url", "")).hostname
-        if host == THIS_MACHINE and host not in settings.PRIVATE_WEBHOOK_HOSTS:
-            reading.notes.append(f"nothing is sent to {entry['url']} while PRIVATE_WEBHOOK_HOSTS does not name {host}")
+        webhook(entry, reading)
         if entry.gives("to"):
             reading.bad(entry.at("to"), f"an alert by {entry['kind']} takes no `to`")
+
+
+def webhook(entry: Entry, reading: Reading) -> None:
+    """An address on this machine is taken, because the file may be for another one, and noted."""
+    host = urlsplit(entry.get("url", "")).hostname
+    if host == THIS_MACHINE and host not in settings.PRIVATE_WEBHOOK_HOSTS:
+        reading.notes.append(f"nothing is sent to {entry['url']} while PRIVATE_WEBHOOK_HOSTS does not name {host}")

@@ -32,18 +32,11 @@ from gateway.services.configuration.kinds import (
     Whole,
 )
 from gateway.services.configuration.records import UNTOUCHED, Field, ListOf, MapOf, Record
+from gateway.services.configuration.schema_words import CHANNEL, ENABLED, PROMPT, SUITE, URL, WEBHOOK, WORDS
 from tenants.models import RateLimit, Workspace
 
 MAX_BIGINT = 2**63 - 1
 MIN_KEY_CHARACTERS = 16
-ROLES = ("system", "developer", "user", "assistant", "tool")
-ASSERTIONS = (
-    *("equals", "contains", "contains_any", "contains_all", "not_contains", "starts_with", "ends_with", "regex"),
-    *("not_regex", "is_json", "json_schema", "json_path", "number_close", "choice", "levenshtein", "similar"),
-    *("rouge_l", "bleu", "max_words", "min_words", "max_characters", "min_characters", "max_sentences", "language"),
-    *("no_pii", "no_secret", "is_refusal", "not_refusal", "tool_call", "max_latency_ms", "max_cost_usd"),
-    *("finish_reason", "judge", "rubric", "factual", "pairwise"),
-)
 
 
 def valid(check: Callable[[Any], None]) -> Callable[[Any], str]:
@@ -59,9 +52,6 @@ def valid(check: Callable[[Any], None]) -> Callable[[Any], str]:
     return test
 
 
-URL = Text(longest=500)
-WORDS = ListOf(Text(longest=200, shortest=1))
-ENABLED = Field(Flag(), True, "false: kept, but not used")
 SECONDS = Number(least=0.01, most=86_400, places=2)
 
 CREDENTIAL = Record(
@@ -257,89 +247,6 @@ ALERT = Record(
     check=rules.alert,
 )
 
-PROMPT_MESSAGE = Record(
-    "a message",
-    {
-        "role": Field(Choice(ROLES)),
-        "content": Field(Checked(Free(None), rules.content), ""),
-        "name": Field(Text(longest=64, shortest=1), None),
-        "tool_calls": Field(ListOf(Free()), None),
-        "tool_call_id": Field(Text(longest=200, shortest=1), None),
-    },
-    is_open=True,
-)
-
-VERSION = Record(
-    "a prompt's version",
-    {
-        "message": Field(Text(longest=300), "", "what changed, and why"),
-        "route": Field(Name(120), None, "a route or model; left out: the caller's `model`"),
-        "messages": Field(ListOf(PROMPT_MESSAGE, shortest=1), help="with {{inputs}}"),
-        "parameters": Field(Free(), {}, "temperature, max_tokens and so on"),
-        "response_format": Field(Free(), None),
-        "tools": Field(ListOf(Free()), None),
-        "input_schema": Field(Free(), {}, "a JSON Schema of the inputs: types, lengths, defaults"),
-    },
-)
-
-PROMPT = Record(
-    "a prompt",
-    {
-        "name": Field(Name(120), help="what callers put into `prompt`"),
-        "description": Field(Text(longest=500), ""),
-        "versions": Field(
-            ListOf(VERSION), UNTOUCHED, "the first is number 1; versions never change, new ones are appended"
-        ),
-        "channels": Field(MapOf(Whole(least=1), Name(longest=40)), UNTOUCHED, "which version each channel serves"),
-    },
-)
-
-ASSERTION = Record(
-    "an assertion",
-    {
-        "kind": Field(Choice(ASSERTIONS)),
-        "value": Field(Free(None), None, "what to compare with; its form depends on the kind"),
-        "critical": Field(Flag(), False, "one failure fails the gate"),
-        "weight": Field(Number(least=0, most=1000), 1.0),
-        "threshold": Field(Number(least=0, most=1_000_000), None, "for kinds that give a score"),
-        "options": Field(Free(), {}),
-    },
-    is_sparse=True,
-)
-
-CASE = Record(
-    "a case",
-    {
-        "name": Field(Text(longest=120, shortest=1)),
-        "inputs": Field(Free(), {}, "for the prompt's variables"),
-        "messages": Field(ListOf(PROMPT_MESSAGE), None, "in place of a prompt, or appended to it"),
-        "expected": Field(Text(longest=100_000), ""),
-        "assertions": Field(ListOf(ASSERTION, shortest=1), help="what must hold of the answer"),
-        "tags": Field(WORDS, []),
-    },
-)
-
-GATE = Record(
-    "a gate",
-    {
-        "min_pass_rate": Field(Number(places=6), None, "share of assertions, 0 to 1; left out: all"),
-        "max_drop": Field(
-            Number(places=6), None, "so much worse than its baseline it may be, surely; left out: unasked"
-        ),
-    },
-)
-
-SUITE = Record(
-    "a suite",
-    {
-        "name": Field(Text(longest=120, shortest=1)),
-        "prompt": Field(Name(120), None, "the prompt it is about"),
-        "route": Field(Name(120), None, "or the route, without a prompt"),
-        "cases": Field(ListOf(CASE, same_by=("name",)), UNTOUCHED),
-        "gate": Field(GATE, None, "when it passes"),
-    },
-)
-
 ON_UNAVAILABLE = Record(
     "on_unavailable",
     {
@@ -367,6 +274,8 @@ WORKSPACE = Record(
         "retention": Field(RETENTION, UNTOUCHED),
         "alerts": Field(ListOf(ALERT, same_by=("kind", "url")), UNTOUCHED, "where budgets' alerts go"),
         "prompts": Field(ListOf(PROMPT, same_by=("name",)), UNTOUCHED),
+        "channels": Field(ListOf(CHANNEL, same_by=("name",)), UNTOUCHED, "what a version needs to be served there"),
+        "webhooks": Field(ListOf(WEBHOOK, same_by=("url",)), UNTOUCHED, "who is told when prompts change"),
         "suites": Field(ListOf(SUITE, same_by=("name",)), UNTOUCHED),
     },
 )

@@ -10,7 +10,21 @@ from tests import rows
 
 pytestmark = pytest.mark.django_db
 
-OWNED = ("workspace", "team", "key", "limit", "budget", "channel", "redaction", "guardrail", "purge", "prompt", "suite")
+OWNED = (
+    "workspace",
+    "team",
+    "key",
+    "limit",
+    "budget",
+    "channel",
+    "redaction",
+    "guardrail",
+    "purge",
+    "prompt",
+    "suite",
+    "rules",
+    "webhook",
+)
 PLATFORM = (
     "gateway.Provider",
     "gateway.Credential",

@@ -21,6 +21,8 @@ OWNED = (
     ("guardrails", "guardrail"),
     ("prompts", "prompt"),
     ("suites", "suite"),
+    ("channels", "rules"),
+    ("prompt-webhooks", "webhook"),
 )
 CHANGERS = {
     "workspaces": {"owner", "admin"},
@@ -33,6 +35,8 @@ CHANGERS = {
     "guardrails": {"owner", "admin"},
     "prompts": {"owner", "admin", "editor", "publisher"},
     "suites": {"owner", "admin", "editor", "publisher"},
+    "channels": {"owner", "admin"},
+    "prompt-webhooks": {"owner", "admin"},
 }
 
 
