@@ -2,11 +2,19 @@
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
 
-from evals.models import Case, Guardrail, Suite
-from tenants.scoped.api import CheckedSerializer, ScopedViewSet, WorkspaceField
+from evals.models import Case, Guardrail, Run, Suite
+from evals.queries import newest_scoring
+from evals.reports import told
+from gateway.core.money import dollars
+from tenants.scoped.api import CheckedSerializer, ScopedReadViewSet, ScopedViewSet, WorkspaceField
 
 
 class SuiteSerializer(CheckedSerializer):
@@ -88,4 +96,60 @@ class GuardrailViewSet(ScopedViewSet):
     filterset_fields = ["workspace__name", "kind", "action"]
 
 
-ROUTES = (("suites", SuiteViewSet), ("cases", CaseViewSet), ("guardrails", GuardrailViewSet))
+class RunSerializer(serializers.ModelSerializer[Run]):
+    workspace = serializers.CharField(source="workspace.name", read_only=True)
+    prompt = serializers.CharField(source="version", read_only=True, allow_null=True, default=None)
+    max_cost_usd = serializers.SerializerMethodField()
+    verdict = serializers.SerializerMethodField(help_text="Of the newest scoring; empty before there is one.")
+
+    class Meta:
+        model = Run
+        fields = [
+            *(
+                "id",
+                "workspace",
+                "suite",
+                "digest",
+                "prompt",
+                "route",
+                "repeat",
+                "max_cost_usd",
+                "verdict",
+                "actor",
+                "at",
+            )
+        ]
+
+    def get_max_cost_usd(self, run: Run) -> str | None:
+        return None if run.max_cost_nanos is None else dollars(run.max_cost_nanos)
+
+    def get_verdict(self, run: Run) -> str:
+        found = sorted(run.scorings.all(), key=lambda each: each.pk)
+        return found[-1].verdict if found else ""
+
+
+@extend_schema(tags=["Quality"])
+class RunViewSet(ScopedReadViewSet):
+    """Suites as they were run. Begun by `manage.py eval run`; never changed."""
+
+    area = "evals"
+    queryset = Run.objects.select_related("workspace", "version__prompt").prefetch_related("scorings")
+    serializer_class = RunSerializer
+    filterset_fields = ["workspace__name", "suite", "version__prompt__name", "version__number"]
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @action(detail=True, methods=["get"])
+    def result(self, request: Request, pk: str | None = None) -> Response:
+        """The newest scoring in full: the verdict with its reasons, figures, and each answer with its scores."""
+        scoring = newest_scoring(self.get_object())
+        if scoring is None:
+            raise NotFound("This run was never scored.")
+        return Response(told(scoring))
+
+
+ROUTES = (
+    ("suites", SuiteViewSet),
+    ("cases", CaseViewSet),
+    ("guardrails", GuardrailViewSet),
+    ("eval-runs", RunViewSet),
+)

@@ -84,6 +84,7 @@ SIDEBAR: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("Prompt webhooks", "webhook", "prompts.webhook"),
             Entry("Sent events", "outgoing_mail", "prompts.webhookmessage"),
             Entry("Suites", "checklist", "evals.suite"),
+            Entry("Runs", "fact_check", "evals.run"),
         ),
     ),
     (

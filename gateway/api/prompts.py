@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from gateway.core.call import Usage
 from gateway.core.money import dollars
 from gateway.queries.prompts import NOTHING, prices_of, usage_of
+from gateway.queries.suites import suite_scores
 from gateway.services.experiments import judged
 from prompts.models import Experiment, Prompt
 from prompts.statistics import METRICS, interval
@@ -55,6 +56,10 @@ class ExperimentFigures(APIView):
                     name: {metric: asdict(each) for metric, each in found.items()}
                     for name, found in said.comparisons.items()
                 },
+                "suites": [
+                    {"suite": each.suite, "arms": [asdict(arm) | {"share": arm.share} for arm in each.arms]}
+                    for each in suite_scores(experiment)
+                ],
             }
         )
 

@@ -14,7 +14,7 @@ from django.urls import reverse
 from gateway.core.errors import GatewayError
 from gateway.core.tokens import estimated
 from prompts.admin.differences import differences
-from prompts.models import Approval, Channel, Prompt, PromptDraft, PromptVersion
+from prompts.models import Approval, Channel, Prompt, PromptDraft, PromptVersion, SuiteResult
 from prompts.queries import current_deployment, current_deployments
 from prompts.rendering import OWN_MESSAGES, compiled
 from prompts.services.lint import warnings
@@ -74,8 +74,9 @@ def prompt_page(request: HttpRequest, page: Any, prompt: Prompt) -> HttpResponse
         if row.version is not None:
             where.setdefault(row.version_id, []).append(row.channel)
     versions = list(prompt.versions.select_related("author").order_by("-number")[:SHOWN_MOST])
+    results = results_of(versions)
     for version in versions:
-        version.live_on = where.get(version.pk, [])
+        version.live_on, version.results = where.get(version.pk, []), results.get(version.pk, [])
     history = prompt.deployments.select_related("version", "experiment").order_by("-at", "-seq")[:SHOWN_MOST]
     return show(
         request,
@@ -89,6 +90,17 @@ def prompt_page(request: HttpRequest, page: Any, prompt: Prompt) -> HttpResponse
         channels=names,
         reviews=[row for v in versions for row in v.reviews.all()] if versions else [],
     )
+
+
+def results_of(versions: list[PromptVersion]) -> dict[int, list[SuiteResult]]:
+    """By version, how the newest run of each suite ended for it. One query."""
+    newest: dict[tuple[int, str], SuiteResult] = {}
+    for result in SuiteResult.objects.filter(version__in=versions).order_by("id"):
+        newest[result.version_id, result.suite] = result
+    found: dict[int, list[SuiteResult]] = {}
+    for (version, _), result in sorted(newest.items()):
+        found.setdefault(version, []).append(result)
+    return found
 
 
 def change_channel(request: HttpRequest, page: Any, pk: str) -> HttpResponse:
@@ -173,6 +185,7 @@ def review_page(request: HttpRequest, page: Any, pk: str, number: str) -> HttpRe
         parts=differences(before, version),
         asked=version.reviews.filter(channel=channel).first(),
         said=list(newest_words(version, channel).values()),
+        results=results_of([version]).get(version.pk, []),
         wrong=obstacles(version, channel, rules),
         seq=newest.seq if newest is not None else 0,
     )
