@@ -1,9 +1,9 @@
 """Reading calls and changes: searches that stay fast at millions of rows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from audit.models import CallRecord, Subject
+from audit.models import CallRecord, Feedback, Subject
 from gateway.core.money import dollars
 
 
@@ -57,6 +57,12 @@ def as_contract(record: CallRecord, names: dict[tuple[str, str], str]) -> dict[s
         "trace_id": rest.get("trace_id"),
         "trace_sampled": rest.get("trace_sampled", False) if "trace_id" in rest else None,
     }
+
+
+def newest_scores(calls: Sequence[CallRecord]) -> dict[str, float]:
+    """Call id → the newest score that somebody gave it, of those that have one."""
+    rows = Feedback.objects.filter(call_id__in=[call.pk for call in calls]).order_by("at")
+    return {call_id: score for call_id, score in rows.values_list("call_id", "score") if score is not None}
 
 
 def attempt_as_contract(attempt: dict[str, Any]) -> dict[str, Any]:

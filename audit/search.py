@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
-from audit.models import AuditEvent, CallRecord, Subject
+from audit.models import AuditEvent, CallRecord, Feedback, Subject
 from audit.rows import at_microsecond, micros
 from gateway.core.money import nanos
 
@@ -27,6 +27,9 @@ PERIODS = {
 }
 DEFAULT_PERIOD = "7d"
 OUTCOMES = ("answered", "refused", "failed", "client_left", "in_doubt")
+
+OPINIONS = {"good": "score__gt", "bad": "score__lt", "any": ""}
+OPINIONS_MOST = 1000  # the newest, whose calls are found
 
 Row = TypeVar("Row", bound=Model)
 
@@ -113,7 +116,7 @@ class CallSearch(Search):
     names = (
         *Search.names,
         *("key", "team", "user", "model", "provider", "route", "prompt", "outcome", "status", "code", "cache"),
-        *("tag", "session", "run", "call", "min_cost", "min_ms", "text"),
+        *("tag", "session", "run", "call", "min_cost", "min_ms", "feedback", "text"),
     )
     exact = {
         "workspace": "workspace",
@@ -153,7 +156,16 @@ class CallSearch(Search):
             found = found.filter(tags__isnull=False, tags__contains=f'"{fields["tag"]}"')
         if fields["cache"]:
             found = found.filter(cache__startswith=fields["cache"])
+        if fields["feedback"] in OPINIONS:
+            found = found.filter(pk__in=self._judged(workspace_ids))
         return self._by_number(found)
+
+    def _judged(self, workspace_ids: frozenset[Any] | None) -> list[str]:
+        """Ids of the calls that somebody thought so of."""
+        opinions = in_workspaces(Feedback.objects.all(), workspace_ids)
+        if bound := OPINIONS[self.fields["feedback"]]:
+            opinions = opinions.filter(**{bound: 0})
+        return list(opinions.order_by("-at").values_list("call_id", flat=True)[:OPINIONS_MOST])
 
     def subjects(self) -> frozenset[str] | None:
         """The pseudonyms of the end user who is looked for, by name or pseudonym; None when nobody is."""

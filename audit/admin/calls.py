@@ -5,28 +5,22 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Max, Min, Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils.http import urlencode
 
+from audit.admin.groups import GROUPS, groups_of, one_group
 from audit.admin.page import RecordAdmin
 from audit.admin.waterfall import waterfall
 from audit.models import CallBody, CallRecord, Feedback, SavedFilter
 from audit.origin import origin_of
-from audit.queries import user_names
-from audit.search import OUTCOMES, CallSearch, Page, page_of
+from audit.queries import newest_scores, user_names
+from audit.search import OPINIONS, OUTCOMES, CallSearch, Page, page_of
 from audit.services.bodies import bodies_of, calls_that_say
 from audit.services.export import export_calls
 from audit.services.feedback import record_feedback
 from audit.traffic import where_they_are
-from gateway.core.money import dollars
 from tenants.scoped.admin import access
-
-GROUPS = {"sessions": ("session_id", "session", "Sessions"), "runs": ("run_id", "run", "Runs")}
-GROUPS_MOST = 100
-GROUPED_CALLS_MOST = 5000  # the newest calls, whose sessions or runs are shown
 
 
 @admin.register(CallRecord)
@@ -42,6 +36,8 @@ class CallRecordAdmin(RecordAdmin):
             path("live/", wrap(self.live), name="audit_callrecord_live"),
             path("sessions/", wrap(self.groups), {"by": "sessions"}, name="audit_callrecord_sessions"),
             path("runs/", wrap(self.groups), {"by": "runs"}, name="audit_callrecord_runs"),
+            path("session/", wrap(self.group), {"by": "sessions"}, name="audit_callrecord_session"),
+            path("run/", wrap(self.group), {"by": "runs"}, name="audit_callrecord_run"),
             path("<str:call_id>/bodies/", wrap(self.bodies), name="audit_callrecord_bodies"),
             path("<str:call_id>/feedback/", wrap(self.feedback), name="audit_callrecord_feedback"),
         ]
@@ -59,13 +55,15 @@ class CallRecordAdmin(RecordAdmin):
             page, scanned = self._that_say(request, search, found)
         else:
             page = page_of(where_they_are(found, search.having), request.GET.get("before", ""))
-        names = user_names(page.rows)
+        names, scores = user_names(page.rows), newest_scores(page.rows)
         for call in page.rows:
             call.user = names.get((call.workspace_id, call.subject), (call.subject or "")[:8])
+            call.score = scores.get(call.pk)
         context = self.list_context(request, search, "calls") | {
             "title": "Calls",
             "page": page,
             "outcomes": OUTCOMES,
+            "opinions": OPINIONS,
             "scanned_back_to": scanned,
             "may_read_bodies": access(request).may("view", "bodies"),
             **(extra_context or {}),
@@ -109,6 +107,10 @@ class CallRecordAdmin(RecordAdmin):
             raise Http404
         return call
 
+    def _may_judge(self, request: HttpRequest, call: CallRecord) -> bool:
+        """May this person read what was said, and so say what they think of it?"""
+        return access(request).everywhere or access(request).may("view", "bodies", int_or_none(call))
+
     def _page_of(self, request: HttpRequest, call: CallRecord, **shown: Any) -> HttpResponse:
         rest = call.details
         user = user_names([call]).get((call.workspace_id, call.subject), call.subject)
@@ -127,7 +129,7 @@ class CallRecordAdmin(RecordAdmin):
             "tokens": token_lines(call, rest),
             "feedback": list(Feedback.objects.filter(call_id=call.pk)[:50]),
             "has_bodies": CallBody.objects.filter(call_id=call.pk).exists(),
-            "may_read_bodies": access(request).everywhere or access(request).may("view", "bodies", int_or_none(call)),
+            "may_read_bodies": self._may_judge(request, call),
             "neighbours": reverse("admin:audit_callrecord_changelist"),
             **shown,
         }
@@ -136,21 +138,25 @@ class CallRecordAdmin(RecordAdmin):
     def bodies(self, request: HttpRequest, call_id: str) -> HttpResponse:
         """Show what was said. A POST, because looking leaves a trace in the audit."""
         call = self._call(request, call_id)
-        if not (access(request).everywhere or access(request).may("view", "bodies", int_or_none(call))):
+        if not self._may_judge(request, call):
             raise PermissionDenied
         if request.method != "POST":
             return HttpResponseRedirect(reverse("admin:audit_callrecord_change", args=[call.pk]))
         return self._page_of(request, call, bodies=bodies_of(call=call, origin=origin_of(request)))
 
     def feedback(self, request: HttpRequest, call_id: str) -> HttpResponse:
+        """Keep what this person thinks of the answer. For those who may read what was said; told to the audit."""
         call = self._call(request, call_id)
+        if not self._may_judge(request, call):
+            raise PermissionDenied
         if request.method == "POST":
             try:
                 record_feedback(
                     call_id=call.pk,
                     workspace_id=call.workspace_id,
-                    by=request.user.get_username(),
+                    by=origin_of(request),
                     score=float(request.POST["score"]) if request.POST.get("score") else None,
+                    label=request.POST.get("label", ""),
                     comment=request.POST.get("comment", ""),
                 )
             except ValueError as error:
@@ -162,49 +168,48 @@ class CallRecordAdmin(RecordAdmin):
     def groups(self, request: HttpRequest, by: str) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        column, field, title = GROUPS[by]
         search = CallSearch(request.GET)
-        found = search.found(self.visible(request)).filter(**{f"{column}__isnull": False})
-        lately = found.order_by("-at").values_list(column, flat=True)[:GROUPED_CALLS_MOST]
-        names = list(dict.fromkeys(lately))[:GROUPS_MOST]
-        rows = (
-            found.filter(**{f"{column}__in": names})
-            .order_by()
-            .values("workspace_id", "workspace", column)
-            .annotate(
-                calls=Count("pk"),
-                unanswered=Count("pk", filter=~Q(outcome="answered")),
-                cost=Sum("cost_nanos"),
-                tokens=Sum("input_tokens") + Sum("output_tokens"),
-                first=Min("at"),
-                last=Max("at"),
-            )
-            .order_by("-last")
-        )
-        groups = [
-            row
-            | {
-                "name": row[column],
-                "usd": dollars(row["cost"]),
-                "query": urlencode({field: row[column], "workspace": row["workspace"], "period": "all"}),
-                "seconds": (row["last"] - row["first"]).total_seconds(),
-            }
-            for row in rows
-        ]
-        context = self.list_context(request, search, "calls") | {"title": title, "groups": groups, "by": by}
+        context = self.list_context(request, search, "calls") | {
+            "title": GROUPS[by][2],
+            "groups": groups_of(search.found(self.visible(request)), by),
+            "by": by,
+        }
         return TemplateResponse(request, "audit/groups.html", context)
+
+    def group(self, request: HttpRequest, by: str) -> HttpResponse:
+        """One session or run, by its name and workspace."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        _, field, _ = GROUPS[by]
+        name = request.GET.get(field, "")
+        search = CallSearch({field: name, "workspace": request.GET.get("workspace", ""), "period": "all"})
+        found = one_group(search.found(self.visible(request))) if name else None
+        if found is None:
+            raise Http404
+        context = self.list_context(request, search, "calls") | {
+            "title": f"{field.capitalize()} {name}",
+            "name": name,
+            "by": by,
+            "kind": field,
+            "group": found,
+        }
+        return TemplateResponse(request, "audit/group.html", context)
 
     # --- Saved searches and exports ------------------------------------------------------------------------------
 
     def save_search(self, request: HttpRequest) -> HttpResponse:
+        """Keep a search; shared, it is seen by whoever may see the calls of the workspace that it names."""
         search = CallSearch(request.POST)
         name = request.POST.get("name", "").strip()[:80]
+        is_shared = "shared" in request.POST and bool(search.fields["workspace"])
+        if request.method == "POST" and "shared" in request.POST and not is_shared:
+            messages.warning(request, "Kept for you alone: choose a workspace, to share the search in it.")
         if request.method == "POST" and name:
             SavedFilter.objects.update_or_create(
                 owner=request.user,
                 page="calls",
                 name=name,
-                defaults={"query": search.query[:2000], "is_shared": "shared" in request.POST},
+                defaults={"query": search.query[:2000], "is_shared": is_shared},
             )
         return HttpResponseRedirect(f"{reverse('admin:audit_callrecord_changelist')}?{search.query}")
 

@@ -15,7 +15,7 @@ from tenants.roles import Area
 
 KINDS = (
     *("create", "change", "delete", "sign_in", "sign_in_failed", "sign_out", "export", "reveal", "erasure"),
-    *("retention.drop", "hold.place", "hold.release", "call.denied", "record.unreadable"),
+    *("feedback", "retention.drop", "hold.place", "hold.release", "call.denied", "record.unreadable"),
 )
 
 

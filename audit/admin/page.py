@@ -1,6 +1,9 @@
 """What the pages of records share: nobody changes anything on them, and each person sees their own workspaces."""
 
+from collections.abc import Collection
+from itertools import islice
 from typing import Any
+from urllib.parse import parse_qs
 
 from django.db.models import Model
 from django.http import HttpRequest
@@ -10,6 +13,9 @@ from audit.search import PERIODS, Search
 from tenants.queries import workspaces_for
 from tenants.roles import Area
 from tenants.scoped.admin import ScopedAdmin, access
+
+SHOWN = 20  # saved searches of one's own, and as many of others
+SHARED_READ = 1000
 
 
 class RecordAdmin(ScopedAdmin):
@@ -45,20 +51,22 @@ class RecordAdmin(ScopedAdmin):
 
     def list_context(self, request: HttpRequest, search: Search, page: str) -> dict[str, Any]:
         """What every list of records shows around its rows."""
+        names = list(workspaces_for(request.user, "view", self.area).values_list("name", flat=True)[:500])
         return {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "search": search,
             "fields": search.fields,
             "periods": [(value, title) for value, (title, _) in PERIODS.items()],
-            "workspaces": list(workspaces_for(request.user, "view", self.area).values_list("name", flat=True)[:500]),
-            "saved": saved_filters(request, page),
+            "workspaces": names,
+            "saved": saved_filters(request, page, frozenset(names)),
             "page_name": page,
         }
 
 
-def saved_filters(request: HttpRequest, page: str) -> list[SavedFilter]:
-    """One's own, and those that others share."""
+def saved_filters(request: HttpRequest, page: str, workspaces: Collection[str]) -> list[SavedFilter]:
+    """One's own, and those that others share in workspaces of these names: a search may tell who is looked for."""
     mine = SavedFilter.objects.filter(page=page, owner=request.user)
     shared = SavedFilter.objects.filter(page=page, is_shared=True).exclude(owner=request.user)
-    return [*mine[:20], *shared[:20]]
+    seen = (each for each in shared[:SHARED_READ] if parse_qs(each.query).get("workspace", [""])[0] in workspaces)
+    return [*mine[:SHOWN], *islice(seen, SHOWN)]

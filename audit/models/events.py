@@ -13,7 +13,8 @@ class AuditEvent(models.Model):
     """Something that somebody did. Appended in the transaction of the deed, refused ever after by the database.
 
     `before`, `after` and `data` are JSON text. The kinds: `create`, `change`, `delete` of configuration;
-    `export`, `reveal` of a body, `erasure`, `retention.drop`, `hold.place`, `hold.release`, `call.denied` (many
+    `export`, `reveal` of a body, `feedback` of a person,
+    `erasure`, `retention.drop`, `hold.place`, `hold.release`, `call.denied` (many
     calls without a valid key, counted), `record.unreadable` (a record that the database refused).
     """
 

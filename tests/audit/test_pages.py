@@ -83,11 +83,11 @@ def test_the_newest_call_stands_first_and_older_ones_follow_page_by_page(root, k
 def test_a_page_asks_the_same_few_queries_however_many_calls_there_are(root, keeper, django_assert_num_queries):
     put(keeper, user="ann")
     root.get(LIST)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         root.get(LIST)
     for name in ("bob", "cid"):
         put(keeper, user=name)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         root.get(LIST)
 
 
@@ -222,30 +222,85 @@ def test_sessions_are_shown_with_what_their_calls_came_to(root, keeper):
     [group] = root.get(f"{LIST}sessions/").context["groups"]
     assert (group["name"], group["calls"], group["unanswered"], group["tokens"]) == ("chat-7", 3, 0, 126)
     assert group["usd"] == "0.0000594"
-    assert len(listed(root.get(f"{LIST}?{group['query']}"))) == 3
+    page = root.get(group["url"])
+    assert [call.pk for call, _ in page.context["group"]["lines"]] == list(
+        CallRecord.objects.filter(session_id="chat-7").order_by("at").values_list("pk", flat=True)
+    )
+    assert (page.context["group"]["cost"], page.context["group"]["calls"]) == (group["cost"], 3)
     assert root.get(f"{LIST}runs/").context["groups"] == []
 
 
-def test_a_search_can_be_saved_found_again_shared_and_forgotten(root, acme):
-    viewer = member(acme, "viewer")
+def test_a_session_is_shown_to_those_alone_who_may_see_its_calls(keeper, acme, other):
+    made = call()
+    made.controls.session_id = "s1"
+    run(carry(made, snapshot(keeper)))
+    drained(keeper)
+    page = f"{LIST}session/?session=s1&workspace=acme"
+
+    assert member(acme, "viewer").get(page).status_code == 200
+    assert member(other, "owner").get(page).status_code == 404
+    assert member(acme, "owner").get(f"{LIST}session/").status_code == 404
+
+
+def test_a_search_of_no_workspace_is_kept_for_oneself(root, acme):
     root.post(f"{LIST}save-search/", {"name": "errors", "outcome": "failed", "shared": "on"})
+    assert [(each.name, each.is_shared) for each in SavedFilter.objects.all()] == [("errors", False)]
+
+
+def test_a_search_can_be_saved_found_again_shared_and_forgotten(root, acme, other):
+    viewer = member(acme, "viewer")
+    stranger = member(other, "owner")
+    fields = {"name": "errors", "outcome": "failed", "user": "ann", "workspace": "acme", "shared": "on"}
+    root.post(f"{LIST}save-search/", fields)
     saved = SavedFilter.objects.get()
 
-    assert saved.query == "period=7d&outcome=failed"
+    assert saved.query == "period=7d&workspace=acme&user=ann&outcome=failed"
     assert [each.name for each in viewer.get(LIST).context["saved"]] == ["errors"]
+    assert stranger.get(LIST).context["saved"] == []
     viewer.post(f"{LIST}forget-search/{saved.pk}/")
     assert SavedFilter.objects.count() == 1
     root.post(f"{LIST}forget-search/{saved.pk}/")
     assert SavedFilter.objects.count() == 0
 
 
-def test_feedback_given_on_the_page_stands_there(root, keeper):
+def test_feedback_given_on_the_page_stands_there(root, keeper, acme):
     made = put(keeper)
 
     root.post(f"{LIST}{made.id}/feedback/", {"score": "-1", "comment": "wrong"})
 
     assert list(Feedback.objects.values_list("call_id", "score", "comment", "by")) == [(made.id, -1.0, "wrong", "root")]
     assert b"wrong" in root.get(f"{LIST}{made.id}/change/").content
+    told = AuditEvent.objects.get(kind="feedback")
+    assert (told.actor, told.workspace, json.loads(told.data)["call"]) == ("root", "acme", made.id)
+    assert "wrong" not in told.data
+
+
+def test_answers_are_judged_by_those_who_may_read_them(keeper, acme):
+    made = put(keeper)
+    given = {
+        role: member(acme, role).post(f"{LIST}{made.id}/feedback/", {"score": "1"}).status_code
+        for role in ("owner", "editor", "reviewer", "finance", "viewer")
+    }
+    assert given == {"owner": 302, "editor": 302, "reviewer": 302, "finance": 403, "viewer": 403}
+    assert Feedback.objects.count() == AuditEvent.objects.filter(kind="feedback").count() == 3
+
+
+def test_calls_are_found_by_what_people_thought_of_them(root, keeper, acme, other):
+    liked, hated, judged_elsewhere, _ = (put(keeper), put(keeper), put(keeper), put(keeper))
+    for made, score in ((liked, 0.5), (hated, -1.0), (judged_elsewhere, None)):
+        Feedback.objects.create(call_id=made.id, workspace_id="1", workspace="acme", score=score, label="seen")
+
+    def found(feedback, client=root):
+        return set(listed(client.get(f"{LIST}?feedback={feedback}")))
+
+    assert found("good") == {liked.id}
+    assert found("bad") == {hated.id}
+    assert found("any") == {liked.id, hated.id, judged_elsewhere.id}
+    assert found("any", member(other, "owner")) == set()
+    assert {call.pk: call.score for call in root.get(LIST).context["page"].rows if call.score} == {
+        liked.id: 0.5,
+        hated.id: -1.0,
+    }
 
 
 def test_changes_are_for_those_who_run_a_workspace(root, acme, other):
