@@ -1,5 +1,7 @@
 """Sessions and runs: which there were, and one from near with its calls in their order."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -60,27 +62,45 @@ def one_group(found: QuerySet[CallRecord]) -> dict[str, Any] | None:
     found = found.filter(workspace_id=total["workspace_id"])
     calls = list(found.order_by("at", "pk")[:CALLS_MOST])
     names = user_names(calls)
-    whole_us = max(1, max(micros_after(call, calls[0]) + call.total_us for call in calls))
     return total | {
-        "lines": [(call, bar(call, calls[0], whole_us)) for call in calls],
+        "lines": on_one_line(calls),
         "users": sorted({names.get((call.workspace_id, call.subject), call.subject) for call in calls if call.subject}),
         "models": sorted({call.model for call in calls if call.model}),
-        "whole_us": whole_us,
+        "whole_us": max(micros_after(call, calls[0]) + call.total_us for call in calls),
         "busy_us": sum(call.total_us for call in calls),
         "left_out": total["calls"] - len(calls),
     }
 
 
 def micros_after(call: CallRecord, first: CallRecord) -> int:
-    return int((call.at - first.at).total_seconds() * 1e6)
+    return (call.at - first.at) // timedelta(microseconds=1)
 
 
-def bar(call: CallRecord, first: CallRecord, whole_us: int) -> Bar:
-    """A call on the session's line of time."""
-    left = min(percent(micros_after(call, first), whole_us), 99.5)
+def on_one_line(calls: Sequence[CallRecord]) -> list[tuple[CallRecord, Bar, int]]:
+    """Each call with its bar on the line of time, and the pause before it where that is too long to be drawn as it was.
+
+    People think between their calls; drawn to scale, a pause would leave no room for the calls.
+    """
+    longest = max(sum(call.total_us for call in calls) // 10, 1)
+    placed, ended, cut = [], 0, 0  # in microseconds from the first call; `cut` is what was left out of pauses so far
+    for call in calls:
+        began = micros_after(call, calls[0])
+        pause = began - ended
+        left_out = pause - longest if pause > longest else 0
+        cut += left_out
+        placed.append((call, began - cut, pause if left_out else 0))
+        ended = max(ended, began + call.total_us)
+    whole = max(1, *(start + call.total_us for call, start, _ in placed))
+    return [(call, bar(call, start, whole), pause) for call, start, pause in placed]
+
+
+def bar(call: CallRecord, started_us: int, whole_us: int) -> Bar:
+    """A call on the line of time."""
+    left = min(percent(started_us, whole_us), 99.5)
+    name, by = call.model or call.asked or call.form, call.prompt or call.route
     return Bar(
-        name=call.model or call.asked or call.form,
-        note=call.prompt or call.route,
+        name=name,
+        note=by if by != name else "",
         outcome=call.outcome,
         left=left,
         width=max(min(percent(call.total_us, whole_us), 100.0 - left), 0.5),

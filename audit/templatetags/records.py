@@ -22,14 +22,17 @@ def usd(amount_nanos: int) -> str:
 
 @register.filter
 def duration(microseconds: int | None) -> str:
-    """A duration as a person says it: "840 µs", "12.3 ms", "4.21 s"."""
+    """A duration as a person says it: "840 µs", "12.3 ms", "4.21 s", "31 min 20 s", "5 h 2 min"."""
     if microseconds is None:
         return "–"
     if microseconds < 1000:
         return f"{max(microseconds, 0)} µs"
     if microseconds < 1_000_000:
         return f"{microseconds / 1000:.1f} ms"
-    return f"{microseconds / 1_000_000:.2f} s"
+    if microseconds < 60_000_000:
+        return f"{microseconds / 1_000_000:.2f} s"
+    minutes, seconds = divmod(microseconds // 1_000_000, 60)
+    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
 @register.filter

@@ -41,12 +41,8 @@ def fullness_page(request: HttpRequest, page: Any, workspaces: QuerySet[Workspac
     """Every budget of these workspaces, the fullest first, each with the subjects that have spent most of it."""
     groups, held, doubt = [], 0, 0
     for workspace in workspaces.prefetch_related("budgets"):
-        found: dict[str, list[dict[str, Any]]] = {}
-        for state in budget_states(workspace):
-            found.setdefault(state["name"], []).append(shown(state))
         ends = Forecast(workspace)
-        for budget in workspace.budgets.all():
-            rows = sorted(found[budget.name], key=lambda row: (-row["percent"], -row["spent"]))
+        for budget, rows in fullest_first(workspace):
             for row in rows[:SUBJECTS_SHOWN_EACH]:
                 row["runs_out_at"] = ends.of(budget, row)
             if budget.of == Budget.Of.WORKSPACE and budget.limit_nanos is not None:
@@ -63,6 +59,17 @@ def fullness_page(request: HttpRequest, page: Any, workspaces: QuerySet[Workspac
         "doubt_text": f"${dollars(doubt)}",
     }
     return TemplateResponse(request, "budgets/fullness.html", context)
+
+
+def fullest_first(workspace: Workspace) -> list[tuple[Budget, list[dict[str, Any]]]]:
+    """Each budget of a workspace with its subjects as `shown` gives them, the fullest of them first."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for state in budget_states(workspace):
+        found.setdefault(state["name"], []).append(shown(state))
+    return [
+        (budget, sorted(found[budget.name], key=lambda row: (-row["percent"], -row["spent"])))
+        for budget in workspace.budgets.all()
+    ]
 
 
 class Forecast:

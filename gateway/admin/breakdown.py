@@ -72,6 +72,8 @@ class Step:
 class Breakdown:
     """All that the page shows. `fallbacks` counts (asked first, answered by) among the `opened` calls, all but refused."""
 
+    moments: Sequence[datetime]  # when each step begins
+    step: timedelta
     labels: Sequence[str]
     steps: Sequence[Step]
     total: Step
@@ -98,14 +100,18 @@ def breakdown(wanted: Wanted) -> Breakdown:
     total = Step()
     for step in steps.values():
         total.add(step)
+    names = {row["workspace_id"]: row["workspace"] for row, _ in found.rows()}
+    people = [row | {"workspace": names.get(row["workspace_id"], "")} for row in users(wanted, top=TOP)]
     return Breakdown(
+        moments=list(steps),
+        step=period.step,
         labels=[moment.strftime(period.label) for moment in steps],
         steps=list(steps.values()),
         total=total,
         errors=errors(found, TOP),
         fallbacks=fallbacks(found),
         opened=total.calls - total.outcomes["refused"],
-        by={name: ranked(found, columns, TOP) for name, columns in BY.items()} | {"user": users(wanted, top=TOP)},
+        by={name: ranked(found, columns, TOP) for name, columns in BY.items()} | {"user": people},
     )
 
 

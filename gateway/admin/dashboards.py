@@ -1,5 +1,6 @@
 """The page "Dashboards": pictures of the calls of any period, by workspace, model, key or user; each leads to its calls."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,8 +15,9 @@ from django.utils import timezone
 from audit.search import PERIODS, CallSearch
 from audit.traffic import Wanted
 from gateway.admin.breakdown import MOST_DAYS, Breakdown, Step, breakdown, percentiles
+from gateway.admin.fullness import rings
 from gateway.admin.home import COLOURS, _chart, _dollars, _series, duration, money, share, short
-from tenants.queries import access_of
+from tenants.queries import access_of, workspaces_for
 
 FILTERS = ("workspace", "model", "key", "user", "provider", "route")
 OFFERED = tuple((name, title) for name, (title, span) in PERIODS.items() if span is not None)
@@ -31,9 +33,12 @@ def dashboards(request: HttpRequest) -> HttpResponse:
         given["period"] = FIRST
     search = CallSearch(given)
     found = breakdown(wanted(search, access_of(request.user).workspace_ids("view", "calls")))
+    spending = [row["workspace"] for row in found.by["workspace"]]
     context = {
         **admin.site.each_context(request),
         "title": "Dashboards",
+        "narrowed": _narrowed(search),
+        "rings": rings(search, workspaces_for(request.user, "view", "money"), spending),
         "search": search,
         "periods": [
             {"title": title, "url": f"?{_query(search, period=name, since='', until='')}", "name": name}
@@ -73,10 +78,16 @@ def _query(search: CallSearch, **more: str) -> str:
     return urlencode({name: value for name, value in (search.fields | more).items() if value})
 
 
+def _narrowed(search: CallSearch) -> list[dict[str, str]]:
+    """What the page is narrowed by, each with the address of the page without it."""
+    given = [(name, search.fields[name]) for name in (*FILTERS, "since", "until") if search.fields[name]]
+    return [{"name": name, "value": value, "url": f"?{_query(search, **{name: ''})}"} for name, value in given]
+
+
 def _kpis(found: Breakdown, search: CallSearch) -> list[dict[str, str]]:
     total = found.total
     times, first = percentiles(total.times), percentiles(total.first_tokens)
-    failed = total.outcomes["failed"] + total.outcomes["in_doubt"]
+    failed = _failed(total)
     fallen_back = sum(count for _, count in found.fallbacks)
     return [
         _kpi("Calls", f"{total.calls:,}", f"{share(total.outcomes['answered'], total.calls)} answered", search),
@@ -109,7 +120,8 @@ def _kpis(found: Breakdown, search: CallSearch) -> list[dict[str, str]]:
             outcome="failed",
         ),
         _kpi("From cache", share(total.hits, total.calls), f"{total.hits:,} calls", search, cache="hit"),
-        _kpi("Fell back", share(fallen_back, found.opened), f"of {found.opened:,} calls that were not refused", search),
+        _kpi("Fell back", share(fallen_back, found.opened), f"of {found.opened:,} calls that were not refused", search)
+        | {"url": "#fallbacks"},
     ]
 
 
@@ -140,6 +152,10 @@ def _charts(found: Breakdown, search: CallSearch) -> list[dict[str, Any]]:
     whole = [percentiles(step.times) for step in steps]
     first = [percentiles(step.first_tokens) for step in steps]
     colours = (("Median", COLOURS["p50"]), ("95 %", COLOURS["p95"]), ("99 %", P99))
+    errors = [
+        line("Failed", [_percent(_failed(step), step.calls) for step in steps], COLOURS["failed"]),
+        line("Refused", [_percent(step.outcomes["refused"], step.calls) for step in steps], COLOURS["refused"]),
+    ]
     cache = [line("From cache", [_percent(step.hits, step.calls) for step in steps], COLOURS["cost"])]
     drawn = [
         (_chart("Traffic", "calls", "bar", found.labels, traffic, stacked=True), {}),
@@ -162,9 +178,17 @@ def _charts(found: Breakdown, search: CallSearch) -> list[dict[str, Any]]:
             _chart("Time to the first token", "milliseconds", "line", found.labels, _quantiles(first, colours)),
             {"outcome": "answered"},
         ),
+        (_chart("Errors", "per cent of calls", "line", found.labels, errors), {"outcome": "failed"}),
         (_chart("Answers from the cache", "per cent of calls", "line", found.labels, cache), {"cache": "hit"}),
     ]
-    return [chart | {"url": calls_url(search, **more)} for chart, more in drawn]
+    moments = json.dumps(
+        [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (*found.moments, found.moments[-1] + found.step)]
+    )
+    return [chart | {"url": calls_url(search, **more), "moments": moments} for chart, more in drawn]
+
+
+def _failed(step: Step) -> int:
+    return step.outcomes["failed"] + step.outcomes["in_doubt"]
 
 
 def _quantiles(values: Sequence[tuple[int | None, ...]], colours: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -206,6 +230,7 @@ def _rankings(found: Breakdown, search: CallSearch) -> list[dict[str, Any]]:
     rankings.append(
         {
             "title": "Fallbacks",
+            "id": "fallbacks",
             "rows": _weighed([row | {"url": calls_url(search, model=row.pop("model"))} for row in fallbacks]),
             "empty": "Every call was answered by the model that it asked first.",
         }
@@ -217,10 +242,11 @@ def _ranked(rows: Sequence[dict[str, Any]], name: str, search: CallSearch) -> li
     weight = "cost" if any(row["cost"] for row in rows) else "calls"
     shown = []
     for row in rows:
-        narrowed = {name: row[name]} | ({"workspace": row["workspace"]} if name == "key" else {})
+        is_of_one = name in ("key", "user") and bool(row["workspace"])
+        narrowed = {name: row[name]} | ({"workspace": row["workspace"]} if is_of_one else {})
         shown.append(
             {
-                "name": f"{row['workspace']} / {row['key']}" if name == "key" else row[name],
+                "name": f"{row['workspace']} / {row[name]}" if is_of_one else row[name],
                 "figure": f"{money(row['cost'])} · {row['calls']:,} calls",
                 "weight": row[weight],
                 "url": calls_url(search, **narrowed),

@@ -223,7 +223,7 @@ def test_sessions_are_shown_with_what_their_calls_came_to(root, keeper):
     assert (group["name"], group["calls"], group["unanswered"], group["tokens"]) == ("chat-7", 3, 0, 126)
     assert group["usd"] == "0.0000594"
     page = root.get(group["url"])
-    assert [call.pk for call, _ in page.context["group"]["lines"]] == list(
+    assert [call.pk for call, *_ in page.context["group"]["lines"]] == list(
         CallRecord.objects.filter(session_id="chat-7").order_by("at").values_list("pk", flat=True)
     )
     assert (page.context["group"]["cost"], page.context["group"]["calls"]) == (group["cost"], 3)
