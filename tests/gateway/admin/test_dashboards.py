@@ -11,6 +11,7 @@ from django.utils import timezone
 from audit.models import Subject
 from audit.search import CallSearch
 from audit.traffic import Wanted
+from budgets.models import Budget
 from gateway.admin.breakdown import MOST_DAYS, breakdown
 from gateway.admin.dashboards import window
 from tests import rows
@@ -89,6 +90,35 @@ def test_the_page_narrows_and_leads_to_the_calls(client: Client) -> None:
     assert "large-canary" not in page
     assert "other-canary" not in page
     assert "/admin/audit/callrecord/?period=24h&amp;model=small&amp;outcome=failed" in page
+
+
+def test_the_fullest_budgets_are_drawn_for_those_alone_who_may_see_them(client: Client) -> None:
+    acme, umbra = rows.tenant("acme"), rows.tenant("umbra")
+    for number, tenant in enumerate((acme, umbra)):
+        workspace = tenant.workspace
+        record(number, at=timezone.now(), workspace_id=str(workspace.pk), workspace=workspace.name)
+    each_key = {"of": "key", "match": acme.key.name, "limit_nanos": 10**9}
+    Budget.objects.create(workspace=acme.workspace, name="one key", **each_key)
+    client.force_login(acme.person("viewer"))
+
+    def drawn(query: str = "") -> list[tuple[str, str]]:
+        page = client.get(f"/admin/dashboards/?{query}")
+        assert page.status_code == 200
+        return sorted((ring["name"], ring["scope"]) for ring in page.context["rings"])
+
+    both = [("acme / acme-budget", ""), ("acme / one key", "key acme-key")]
+    assert drawn() == both
+    assert drawn("key=acme-key&workspace=acme") == both
+    assert drawn("key=another&workspace=acme") == both[:1]
+    assert drawn("workspace=umbra") == []
+
+
+def test_a_picture_knows_when_each_of_its_steps_begins_and_ends(client: Client) -> None:
+    client.force_login(User.objects.create_superuser("root"))
+    chart = client.get("/admin/dashboards/?since=2026-03-04T10:00&until=2026-03-04T20:00").context["charts"][0]
+    moments = json.loads(chart["moments"])
+    assert len(moments) == len(json.loads(chart["data"])["labels"]) + 1
+    assert (moments[0], moments[1]) == ("2026-03-04T10:00:00Z", "2026-03-04T11:00:00Z")
 
 
 def test_nonsense_in_the_address_is_told_or_passed_over(client: Client) -> None:
