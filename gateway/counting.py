@@ -20,6 +20,8 @@ from gateway.counters.redis import RedisCounters
 
 log = logging.getLogger(__name__)
 
+JOIN_SECONDS = 10.0  # a worker that starts while the counters are made again waits so long for them
+
 
 @dataclass(frozen=True, slots=True)
 class Counting:
@@ -28,6 +30,18 @@ class Counting:
     counters: Any
     ledger: Any
     background: list[Any]
+
+
+def join(keeper: Keeper, ledger: RedisLedger) -> None:
+    """Come to counters that can be trusted before the first call, also where another worker is making them just now."""
+    until = time.monotonic() + JOIN_SECONDS
+    try:
+        keeper.turn()
+        while ledger.is_fenced and time.monotonic() < until:
+            time.sleep(0.05)
+            keeper.turn()
+    except RedisError as error:
+        log.warning("Redis does not answer (%s); calls under budgets are refused until it does", error)
 
 
 def start_counting(redis_url: str, *, workers: int = 1) -> Counting:
@@ -41,8 +55,5 @@ def start_counting(redis_url: str, *, workers: int = 1) -> Counting:
     shared = RedisLedger(batch, worker)
     batch.heard, batch.restarted = shared.heard, shared.restarted
     keeper = Keeper(shared, redis_url, script, lambda: batch.loop)
-    try:
-        keeper.turn()
-    except RedisError as error:
-        log.warning("Redis does not answer (%s); calls under budgets are refused until it does", error)
+    join(keeper, shared)
     return Counting(RedisCounters(batch, workers=workers), shared, [keeper, Watch(shared, worker), Courier()])

@@ -178,7 +178,11 @@ def test_three_hundred_calls_on_four_workers_under_five_nested_budgets_spend_the
                         "stream": bool(number % 2),
                         "max_tokens": chance.randrange(8, 17),
                     }
-                    return (await http.post("/v1/chat/completions", json=body)).status_code
+                    while True:  # a busy machine may find Redis late: then the caller is told to come back
+                        answer = await http.post("/v1/chat/completions", json=body)
+                        if answer.status_code != 503:
+                            return answer.status_code
+                        await asyncio.sleep(float(answer.headers["retry-after"]))
 
                 return await asyncio.gather(*(one(number) for number in range(300)))
 
