@@ -12,7 +12,7 @@ from budgets import bill
 from budgets.estimate import FLAT_OUTPUT, estimate, most_output
 from budgets.plan import SHADOW, TIGHT, Plan, make_plan
 from budgets.snapshot import BudgetsSnapshot, WorkspaceBudgets
-from gateway.core.bounds import Size, asked_output, choices, measured
+from gateway.core.bounds import Size, asked_output, choices, measure, measured
 from gateway.core.call import Attempt, Call, Target, Usage
 from gateway.core.counters import Granted, Ledger, Short, Spent, StoreUnavailable, Wish
 from gateway.core.errors import BudgetExceeded, Unavailable
@@ -103,6 +103,11 @@ class Hold:
         spent = self._charge(attempt)
         if (ledger := self.budgets.ledger) is not None and self.granted is not None:
             await ledger.settle(self.attempt, spent)
+
+    def ask_anew(self, body: dict[str, Any]) -> None:
+        """The next attempt asks this, e.g. for the rest of an answer that broke off. Nothing may be held."""
+        self.body, self._size, self._known = body, measure(body), None
+        self._asked = asked_output(body)
 
     def output_for(self, target: Target) -> int | None:
         """The output tokens to allow for one choice."""

@@ -156,6 +156,7 @@ def routes(models: dict[str, ModelView]) -> dict[str, RouteView]:
             timeout_s=_seconds(row.options.get("timeout_s")),
             shadow=shadow(row.options.get("shadow"), models),
             hedge_after_s=_seconds(row.options.get("hedge_after_s")),
+            continues=row.options.get("continue", False),
         )
     return views
 

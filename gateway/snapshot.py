@@ -64,6 +64,7 @@ class RouteView:
     timeout_s: float | None = None
     shadow: ShadowView | None = None
     hedge_after_s: float | None = None  # None: never
+    continues: bool = False  # whether another target may go on with a stream that broke off
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The further settings of routes and targets, as they stand in a row's `options` and in the configuration file.
 
 route    timeout_s: seconds for a whole call on this route; hedge_after_s: seconds without a beginning after which a
-         second target is asked too, for a few of the calls; embedding_model: whose vectors its semantic cache compares;
+         second target is asked too, for a few of the calls; continue: true where another target may go on with a stream
+         that broke off; embedding_model: whose vectors its semantic cache compares;
          shadow: {model, share_percent, daily_usd}, a share of the calls that also goes to another model, for comparison
 target   connect_timeout_s, first_token_timeout_s, idle_timeout_s: seconds of one attempt's steps
 """
@@ -22,7 +23,10 @@ def route_problems(options: Any) -> list[str]:
     """What is wrong with a route's options, one sentence each, beginning with the place: `.timeout_s …`."""
     if not isinstance(options, Mapping):
         return _problems(options, ROUTE)
-    found = _problems({name: value for name, value in options.items() if name not in (*TEXTS, "shadow")}, ROUTE)
+    others = (*TEXTS, "shadow", "continue")
+    found = _problems({name: value for name, value in options.items() if name not in others}, ROUTE)
+    if not isinstance(options.get("continue", False), bool):
+        found.append(".continue must be true or false")
     for name in TEXTS:
         if name in options and (not isinstance(options[name], str) or not options[name]):
             found.append(f".{name} must be the name of a model")

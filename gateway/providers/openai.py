@@ -21,6 +21,7 @@ Quirks are data on the provider's or the model's row:
     plain_content       it takes text content as a string only: lists of text parts are joined
     no_cache_control    it refuses Anthropic's cache_control marks: they are left out (kind openai: always)
     keep_reasoning      it wants reasoning_content back in the history (kind openai: left out otherwise)
+    prefill             how it goes on with an answer that was begun for it: see providers/prefill.py
 """
 
 import re

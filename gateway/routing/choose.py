@@ -11,14 +11,61 @@ from gateway.providers import speaks
 from gateway.routing.chance import chance
 from gateway.routing.facts import Facts
 from gateway.routing.health import Health
-from gateway.routing.outliers import KEPT_SHARE
-from gateway.routing.plan import RoutePlan, Step, route_plan
+from gateway.routing.outliers import KEPT_SHARE, SLOW, slow_ones
+from gateway.routing.plan import Chosen, RoutePlan, Step, route_plan
 from gateway.snapshot import RoutesSnapshot, RouteView
 
 EXPLORED_SHARE = 0.03  # of a latency route's calls: else a target that was slow once would never be measured again
 TEXT_FORMS = frozenset({"chat", "messages", "responses", "completions"})
 TRANSLATED_FORMS = TEXT_FORMS - {"chat"}
 TEXTLESS_KINDS = frozenset({"embedding", "rerank", "moderation", "image", "audio"})
+
+
+def find(call: Call, routes: RoutesSnapshot) -> None:
+    """Set the call's route, its candidates in order and the decision. Raises as routing.stage.choose does."""
+    upstream = routes.upstream
+    assert upstream is not None, "a configuration that serves calls holds a client"
+    health = upstream.health
+    plan = route_plan(routes, call.model, health)
+    if plan is None:
+        raise NotFound(f"There is no model or route {call.model!r}.", code="model_not_found", param="model")
+    allow(call, call.model)
+    call.route = call.model
+    slow = slow_ones(plan) if len(plan.steps) > 1 else frozenset()
+    if (
+        plan.simple
+        and not slow
+        and not call.controls.prefer
+        and ((plan.all_text and call.form.name not in TRANSLATED_FORMS) or not unfit(call, plan.steps))
+    ):
+        call.decision, call.candidates, first = plan.decision, plan.candidates, 0
+        if len(plan.steps[0].targets) > 1 and (first := take_turn(plan.steps[0])):
+            call.candidates = (plan.steps[0].targets[first], *plan.candidates[1:])
+        call.plan = Chosen(plan, plan.steps, health, first)
+        return
+    steps = preferred(call, plan, routes, health) if call.controls.prefer else list(plan.steps)
+    left_out = unfit(call, steps)
+    fit = [step for step in steps if step.model not in left_out]
+    if not call.controls.prefer:
+        fit = ordered(call, plan, fit, routes, slow)
+    if not fit:
+        if call.form.name in TRANSLATED_FORMS and (lost := untranslatable(call)) is not None:
+            raise lost
+        reasons = "; ".join(f"{model} {why}" for model, why in left_out.items()) or "it has no targets"
+        raise Unsupported(f"No target of {call.model!r} can serve this call: {reasons}.", param="model")
+    first = take_turn(fit[0])
+    call.candidates = (fit[0].targets[first], *(step.targets[0] for step in fit[1:]))
+    call.decision = [{**step.note, "why": SLOW} if step.model in slow else step.note for step in fit]
+    call.decision += [
+        {**step.note, "state": "left out", "why": left_out[step.model]} for step in steps if step.model in left_out
+    ]
+    call.plan = Chosen(plan, tuple(fit), health, first)
+
+
+def take_turn(step: Step) -> int:
+    """The credential whose turn it is."""
+    step.turn = (step.turn + 1) % len(step.targets)
+    return step.turn
 
 
 def ordered(

@@ -19,18 +19,21 @@ LIMITS = {  # where a form says how much may be written; the last one is what ev
 NEWEST_LIMIT = frozenset({"openai", "azure_openai"})  # who want the newer name where both would do
 
 
-def encode(call: Call, step: Step, target: Target, output: int | None = None) -> Outgoing | UpstreamError:
+def encode(
+    call: Call, step: Step, target: Target, output: int | None = None, given: dict[str, Any] | None = None
+) -> Outgoing | UpstreamError:
     """The request for this target: in the caller's form where the target speaks it, else in the canonical one.
 
-    `output`: the output tokens that budgets allow for one choice; None where nothing bounds it.
+    `output`: the output tokens that budgets allow for one choice; None where nothing bounds it. `given`: a canonical body
+    to send in place of the call's own.
     An UpstreamError instead says why none can be written now (a broken credential, no access token yet): the attempt
     ends with it before anything is sent. Raises Unsupported where the target can't be asked this, naming the field.
     """
-    form, body = call.form.name, call.body
+    form, body = call.form.name, call.body if given is None else given
     if (why := rules_out(body, target)) is not None:
         raise Unsupported(f"{why}.", param="model")
     if not speaks(target, form):
-        form, body = "chat", call.canonical()
+        form, body = "chat", call.canonical() if given is None else given
     elif form == "messages" and (beta := call.headers.get("anthropic-beta")):
         body = {"anthropic_beta": beta, **body}
     if output is not None:

@@ -47,14 +47,14 @@ class Search:
             for index, step in enumerate(steps):
                 if self._is_too_small(step) or self.states.get(step.model) == "failed":
                     continue
-                which = self._first() if index == 0 else self._pick(step, ())
+                which = self._first() if index == 0 else self.pick(step)
                 if await self._try(step, which=which, left=len(steps) - index - 1):
                     return
             if self.attempts == 0 and await self._panic():
                 return
         finally:
             if self.reasons:
-                self._explain()
+                self.explain()
         raise self._exhausted()
 
     async def _try(self, step: Step, *, which: int | None, left: int) -> bool:
@@ -80,7 +80,7 @@ class Search:
                 self._look_at(error)
                 if error.kind in OTHER_CREDENTIAL:
                     used.append(which)
-                    if (other := self._pick(step, used)) is not None:
+                    if (other := self.pick(step, used)) is not None:
                         which, tries = other, 0
                         continue
                     which = used[-1]
@@ -98,9 +98,9 @@ class Search:
         step, which = self.chosen.steps[0], self.chosen.first
         if step.circuits[which].admits(time.monotonic()):
             return which
-        return self._pick(step, ())
+        return self.pick(step)
 
-    def _pick(self, step: Step, used: "list[int] | tuple[()]") -> int | None:
+    def pick(self, step: Step, used: "list[int] | tuple[()]" = ()) -> int | None:
         """The next credential in turn that may be used now; None, with the reason noted, when there is none."""
         now = time.monotonic()
         circuits = step.circuits
@@ -169,10 +169,10 @@ class Search:
         """Whom to ask beside this one: the next in the chain that may be called, else this one once more."""
         behind = False
         for other in self.chosen.steps:
-            if behind and other.model not in self.states and (found := self._pick(other, ())) is not None:
+            if behind and other.model not in self.states and (found := self.pick(other)) is not None:
                 return other, found
             behind = behind or other is step
-        if (found := self._pick(step, [which])) is not None:
+        if (found := self.pick(step, [which])) is not None:
             return step, found
         return (step, which) if step.circuits[which].admits(time.monotonic()) else None
 
@@ -236,7 +236,7 @@ class Search:
                 return limited
         return AllTargetsFailed(message, headers=headers)
 
-    def _explain(self) -> None:
+    def explain(self) -> None:
         """Put what became of each target into the decision; plain calls share their route's."""
         lines = []
         for line in self.call.decision:

@@ -12,8 +12,6 @@ from typing import Any
 from gateway.core.call import Attempt, Call, Delta, Target
 from gateway.core.errors import (
     DeadlinePassed,
-    NotFound,
-    Unsupported,
     UpstreamBroken,
     UpstreamError,
     UpstreamRejected,
@@ -23,10 +21,10 @@ from gateway.core.forms import SOUND_FORMS
 from gateway.providers import speaks
 from gateway.providers.base import Outgoing, Reader
 from gateway.routing.breaker import Circuit
-from gateway.routing.choose import TRANSLATED_FORMS, allow, ordered, preferred, unfit, untranslatable
+from gateway.routing.choose import find
+from gateway.routing.continuing import Continuing, continuing
 from gateway.routing.encode import allowed_output, encode
-from gateway.routing.outliers import SLOW, slow_ones
-from gateway.routing.plan import Chosen, Step, route_plan
+from gateway.routing.plan import Step
 from gateway.routing.search import Search
 from gateway.routing.send import Streaming
 from gateway.routing.shadow import draw
@@ -48,46 +46,6 @@ def choose(call: Call, routes: RoutesSnapshot) -> None:
         draw(call, call.plan.plan)
 
 
-def find(call: Call, routes: RoutesSnapshot) -> None:
-    upstream = routes.upstream
-    assert upstream is not None, "a configuration that serves calls holds a client"
-    health = upstream.health
-    plan = route_plan(routes, call.model, health)
-    if plan is None:
-        raise NotFound(f"There is no model or route {call.model!r}.", code="model_not_found", param="model")
-    allow(call, call.model)
-    call.route = call.model
-    slow = slow_ones(plan) if len(plan.steps) > 1 else frozenset()
-    if (
-        plan.simple
-        and not slow
-        and not call.controls.prefer
-        and ((plan.all_text and call.form.name not in TRANSLATED_FORMS) or not unfit(call, plan.steps))
-    ):
-        call.decision, call.candidates, first = plan.decision, plan.candidates, 0
-        if len(plan.steps[0].targets) > 1 and (first := take_turn(plan.steps[0])):
-            call.candidates = (plan.steps[0].targets[first], *plan.candidates[1:])
-        call.plan = Chosen(plan, plan.steps, health, first)
-        return
-    steps = preferred(call, plan, routes, health) if call.controls.prefer else list(plan.steps)
-    left_out = unfit(call, steps)
-    fit = [step for step in steps if step.model not in left_out]
-    if not call.controls.prefer:
-        fit = ordered(call, plan, fit, routes, slow)
-    if not fit:
-        if call.form.name in TRANSLATED_FORMS and (lost := untranslatable(call)) is not None:
-            raise lost
-        reasons = "; ".join(f"{model} {why}" for model, why in left_out.items()) or "it has no targets"
-        raise Unsupported(f"No target of {call.model!r} can serve this call: {reasons}.", param="model")
-    first = take_turn(fit[0])
-    call.candidates = (fit[0].targets[first], *(step.targets[0] for step in fit[1:]))
-    call.decision = [{**step.note, "why": SLOW} if step.model in slow else step.note for step in fit]
-    call.decision += [
-        {**step.note, "state": "left out", "why": left_out[step.model]} for step in steps if step.model in left_out
-    ]
-    call.plan = Chosen(plan, tuple(fit), health, first)
-
-
 class opened:
     """The answer of the first target that speaks, as an async iterator of deltas; one delta where none is streamed.
 
@@ -101,9 +59,11 @@ class opened:
         "_deadline",
         "_reader",
         "_ready",
+        "_rest",
         "_step",
         "_streaming",
         "_timeout_s",
+        "body",
         "call",
         "hold",
         "routes",
@@ -111,15 +71,21 @@ class opened:
 
     def __init__(self, call: Call, routes: RoutesSnapshot) -> None:
         self.call, self.routes = call, routes
+        self.body: dict[str, Any] | None = None  # asked in place of the call's own: for the rest of an answer
         self.hold: Any = None  # where it is not the call's own: of an attempt beside another
         self._attempt: Attempt | None = None  # the one under way
         self._circuit: Circuit | None = None
         self._streaming: Streaming | None = None
         self._reader: Reader | None = None
         self._ready: list[Delta] = []  # deltas that are there already, the next one last
+        self._rest: Continuing | None = None
         self._timeout_s = call.controls.timeout_s
-        if call.plan is not None and (most := call.plan.plan.view.timeout_s) is not None:
-            self._timeout_s = most if self._timeout_s is None else min(most, self._timeout_s)
+        if call.plan is not None:
+            view = call.plan.plan.view
+            if view.timeout_s is not None:
+                self._timeout_s = view.timeout_s if self._timeout_s is None else min(view.timeout_s, self._timeout_s)
+            if view.continues and call.hit is None:
+                self._rest = continuing(call)
         self._deadline = None if self._timeout_s is None else call.began + self._timeout_s
 
     async def __aenter__(self) -> "opened":
@@ -143,8 +109,17 @@ class opened:
         return self
 
     async def __anext__(self) -> Delta:
-        if self._ready:
-            return self._seen(self._ready.pop())
+        while True:
+            if not self._ready:
+                await self._fill()
+            delta = self._seen(self._ready.pop())
+            if self._rest is None:
+                return delta
+            if (shown := self._rest.heard(delta)) is not None:
+                return shown
+
+    async def _fill(self) -> None:
+        """Read on until there are deltas. Raises StopAsyncIteration at the end, and what iterating may raise."""
         if self._reader is None or self._streaming is None:
             raise StopAsyncIteration
         try:
@@ -152,8 +127,9 @@ class opened:
                 if not await self._more():
                     raise StopAsyncIteration
         except UpstreamError as error:
-            raise await self._broken(error) from None
-        return self._seen(self._ready.pop())
+            broken = await self._broken(error)
+            if self._rest is None or isinstance(broken, DeadlinePassed) or not await self._rest.go_on(self):
+                raise broken from None
 
     def _seen(self, delta: Delta) -> Delta:
         if delta.usage is not None and self._attempt is not None:
@@ -195,7 +171,7 @@ class opened:
         self._step, self._circuit = step, step.circuits[which]
         hold = call.hold if self.hold is None else self.hold
         output = None if hold is None else await allowed_output(hold, target)
-        sending = encode(call, step, target, output)
+        sending = encode(call, step, target, output, self.body)
         attempt = self._attempt = Attempt(target, call.elapsed)
         call.attempts.append(attempt)
         for hook in call.hooks:
@@ -382,9 +358,3 @@ def says_something(delta: Delta) -> bool:
 def refuses(deltas: list[Delta]) -> bool:
     """Whether the answer so far is nothing but a provider's refusal of the content."""
     return any(delta.finish == "content_filter" for delta in deltas) and not any(delta.text for delta in deltas)
-
-
-def take_turn(step: Step) -> int:
-    """The credential whose turn it is."""
-    step.turn = (step.turn + 1) % len(step.targets)
-    return step.turn
