@@ -1,8 +1,8 @@
 """Rows → snapshots: the only place that reads the gateway's tables for calls, one query for each table."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from hashlib import blake2b, sha256
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +16,7 @@ import evals.compiler
 import prompts.compiler
 import tenants.compiler
 from evals.models import Guardrail
+from evals.queries import quality_by_model
 from gateway.configuration import Configuration, Services
 from gateway.core.call import Call, Target
 from gateway.core.money import nanos
@@ -65,7 +66,7 @@ def listeners(services: Services) -> Callable[[Call], None] | None:
 
 
 def snapshot(services: Services, costs: Costs | None = None) -> RoutesSnapshot:
-    """Routes, models and policies. Six queries."""
+    """Routes, models and policies. Six queries, and one more for a route by quality with a model that has none."""
     models, masked = served_models(), redaction()
     return RoutesSnapshot(
         routes=MappingProxyType(routes(models)),
@@ -146,7 +147,7 @@ def routes(models: dict[str, ModelView]) -> dict[str, RouteView]:
         views[row.name] = RouteView(
             name=row.name,
             strategy=row.strategy,
-            targets=tuple(chains[row.pk]),
+            targets=judged(chains[row.pk]) if row.strategy == Route.Strategy.QUALITY else tuple(chains[row.pk]),
             sticky_by=row.sticky_by,
             retries=row.retries,
             fall_back_on=frozenset(row.fall_back_on),
@@ -159,6 +160,19 @@ def routes(models: dict[str, ModelView]) -> dict[str, RouteView]:
             continues=row.options.get("continue", False),
         )
     return views
+
+
+def judged(chain: Sequence[TargetView]) -> tuple[TargetView, ...]:
+    """The chain, with the newest eval results for the models whose quality nobody has set."""
+    if all(step.model.quality is not None for step in chain):
+        return tuple(chain)
+    found = quality_by_model()
+    return tuple(
+        step
+        if step.model.quality is not None
+        else replace(step, model=replace(step.model, quality=found.get(step.model.name)))
+        for step in chain
+    )
 
 
 def shadow(options: Mapping[str, Any] | None, models: Mapping[str, ModelView]) -> ShadowView | None:

@@ -20,7 +20,8 @@ from gateway.configuration import Services, current
 
 log = logging.getLogger(__name__)
 
-ALSO_COMPILED = ("prompts.PromptVersion", "prompts.Deployment")  # append-only, so no configuration rows, but compiled
+# Append-only, so no configuration rows, but compiled.
+ALSO_COMPILED = ("prompts.PromptVersion", "prompts.Deployment", "evals.Scoring")
 CHANNEL = "tollgate:revision"
 
 
