@@ -1,6 +1,7 @@
 """Who is down: one circuit for each (provider, base URL, model, credential).
 
     closed      calls pass. Opens after 5 failures in a row, or at half of at least 20 calls within 10 s
+                of at least 10 calls with more failures than answers a part is held back before it comes to that
     open        no call passes until its time is over: 5 s, ±20 %, longer each time it opens again after a slow failure
     half open   one call at a time passes as a probe; two successes in a row close it, a failure opens it
 
@@ -24,6 +25,8 @@ LONGEST_OPEN_SECONDS = 60.0
 SUCCESSES_TO_CLOSE = 2
 HEALTHY_SECONDS = 30.0  # closed for so long, one ejection is forgotten
 LONGEST_COOL_SECONDS = 300.0
+THROTTLE_CALLS = 10
+THROTTLE = 2.0  # so many calls for each answer are let through: Google's SRE book, chapter 21, "client-side throttling"
 COOL_SECONDS = 1.0  # for a rate limit without Retry-After
 
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
@@ -62,6 +65,7 @@ class Circuit:
         "provider",
         "state",
         "target",
+        "throttle",
     )
 
     def __init__(self, target: Target, listener: Callable[["Circuit", str, str], None] | None = None) -> None:
@@ -71,6 +75,7 @@ class Circuit:
         self.state = CLOSED
         self.blocked_until = 0.0  # open or cooling until then: the one number that the common path looks at
         self.cool_until = 0.0
+        self.throttle = 0.0  # the share of calls that is held back
         self.ejections = 0
         self.last_failure = ""
         self.history: deque[Change] = deque(maxlen=50)
@@ -86,7 +91,7 @@ class Circuit:
         if now < self.blocked_until:
             return False
         if self.state is CLOSED:
-            return True
+            return not self.throttle or not self._holds_back(now)
         if self._probing:
             return False
         if self.state is OPEN:
@@ -100,6 +105,8 @@ class Circuit:
         if now - self._half_window_at > WINDOW_SECONDS / 2:
             self._rotate(now)
         self._ok += 1
+        if self.throttle:
+            self._adapt()
         if now < self.blocked_until and self.state is CLOSED:  # ejected, asked all the same, and it works again
             self.blocked_until = self.cool_until
         if self.state is OPEN:  # asked all the same, because every target was out: the best news there is
@@ -131,6 +138,8 @@ class Circuit:
             self._open(now, f"{self._in_a_row} failures in a row: {why}", instant=instant)
         elif calls >= WINDOW_CALLS and 2 * bad >= calls:
             self._open(now, f"{bad} of {calls} calls failed: {why}", instant=instant)
+        else:
+            self._adapt()
 
     def released(self) -> None:
         """A call that was let in ended without saying anything about the target."""
@@ -169,6 +178,8 @@ class Circuit:
             return f"cooling off for {self.cool_until - now:.1f} s more ({self.last_failure})"
         if self.state is HALF_OPEN:
             return "being probed"
+        if self.state is CLOSED and self.throttle and now >= self.blocked_until:
+            return f"held back for a part of the calls, because most fail ({self.last_failure})"
         if self.state is CLOSED:
             return f"left out for {max(0.0, self.blocked_until - now):.1f} s more ({self.last_failure})"
         return f"circuit open for {max(0.0, self.blocked_until - now):.1f} s more ({self.last_failure})"
@@ -180,6 +191,18 @@ class Circuit:
             return 0, 0
         return self._ok + self._ok_before, self._bad + self._bad_before
 
+    def _adapt(self) -> None:
+        """Hold back as many calls as came without an answer, once more of them fail than are answered."""
+        answered = self._ok + self._ok_before
+        calls = answered + self._bad + self._bad_before
+        self.throttle = max(0.0, (calls - THROTTLE * answered) / (calls + 1)) if calls >= THROTTLE_CALLS else 0.0
+
+    def _holds_back(self, now: float) -> bool:
+        if now - self._half_window_at > WINDOW_SECONDS:
+            self.throttle = 0.0
+            return False
+        return chance.random() < self.throttle
+
     def _open(self, now: float, why: str, *, instant: bool) -> None:
         if now - self._closed_at > HEALTHY_SECONDS and self.state is CLOSED:
             self.ejections = max(0, self.ejections - int((now - self._closed_at) / HEALTHY_SECONDS))
@@ -189,7 +212,7 @@ class Circuit:
         self._turn(OPEN, why)
 
     def _turn(self, state: str, why: str) -> None:
-        self.state = state
+        self.state, self.throttle = state, 0.0
         self.history.append(Change(time.time(), state, why))
         if self.listener is not None:
             self.listener(self, state, why)

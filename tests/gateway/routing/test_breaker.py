@@ -1,6 +1,9 @@
 """Circuits, under a clock of our own."""
 
+from types import SimpleNamespace
+
 from gateway.core.call import Target
+from gateway.routing import breaker
 from gateway.routing.breaker import CLOSED, HALF_OPEN, LONGEST_OPEN_SECONDS, OPEN, Circuit
 
 START = 1000.0
@@ -117,3 +120,27 @@ def test_an_answer_while_it_is_open_lets_the_next_call_probe_at_once():
     it.succeeded(now + 0.1)
     assert it.state == HALF_OPEN
     assert it.admits(now + 0.1)
+
+
+def test_a_part_of_the_calls_is_held_back_once_more_fail_than_are_answered(monkeypatch):
+    it = circuit()
+    for fails in (True, True, True, False, True, True, False, True, False, True):  # seven of ten
+        (it.failed(START, "server_error") if fails else it.succeeded(START))
+    assert it.throttle == (10 - 2 * 3) / 11
+    monkeypatch.setattr(breaker, "chance", SimpleNamespace(random=lambda: it.throttle - 0.01))
+    assert not it.admits(START)
+    assert it.why_not(START) == "held back for a part of the calls, because most fail (server_error)"
+    monkeypatch.setattr(breaker, "chance", SimpleNamespace(random=lambda: it.throttle))
+    assert it.admits(START)
+
+
+def test_nothing_is_held_back_of_few_calls_of_mostly_answered_ones_or_after_the_window():
+    few, well, past = circuit(), circuit(), circuit()
+    for number in range(9):
+        (few.succeeded(START) if number % 4 == 3 else few.failed(START, "server_error"))
+    for number in range(10):
+        (well.succeeded(START) if number % 2 else well.failed(START, "server_error"))
+        (past.succeeded(START) if number % 4 == 3 else past.failed(START, "server_error"))
+    assert (few.throttle, well.throttle, past.throttle > 0) == (0.0, 0.0, True)
+    assert past.admits(START + 11)
+    assert past.throttle == 0.0
