@@ -113,6 +113,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 raise
+            edge.overload.relieve = runtime.services.upstream.relieve
             edge.overload.start()
             if runtime.shared is not None:
                 runtime.shared.metrics.look, runtime.shared.places = look, runtime.services.upstream.health.report

@@ -3,7 +3,8 @@
 Three rules, looked at in this order before a body is read:
 
     the limit    at most `most` calls at once; fewer while the event loop lags, for then the processor is the bottleneck
-                 and every further call makes all of them slower; none while memory is nearly used up
+                 and every further call makes all of them slower; none while memory is nearly used up, and when it is
+                 worse than that the largest of those that run is ended, one a second
     the class    batch and eval calls leave room for the others
     the share    while the worker is busy, a workspace holds no more than an even share of the places, so that one that
                  opens a thousand streams does not shut out the others; some places are kept for those below theirs
@@ -15,11 +16,12 @@ import asyncio
 import logging
 import os
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
 
-from gateway.core.errors import Unavailable
+from gateway.core.errors import GatewayError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ ONE_WORKSPACE_SHARE = 0.75  # the most for one of several, however idle the othe
 KEPT_SHARE = 0.1  # beyond the limit, for workspaces that hold less than their share
 CLASS_SHARES = {"interactive": 1.0, "normal": 1.0, "batch": 0.7, "eval": 0.5}
 MEMORY_TICKS = 20
-MEMORY_CAREFUL, MEMORY_FULL = 0.85, 0.92  # of what this process may use
+MEMORY_CAREFUL, MEMORY_FULL, MEMORY_OVER = 0.85, 0.92, 0.95  # of what this process may use
 
 chance = SystemRandom()
 
@@ -48,6 +50,7 @@ class Overload:
         self.by_workspace: dict[str, int] = {}
         self.refused = 0
         self.memory = 0.0
+        self.relieve: Callable[[GatewayError], None] = lambda error: None  # ends the largest answer under way
         self._lags: deque[float] = deque(maxlen=8)
         self._waiting: list[tuple[asyncio.Future[None], str, str, int]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -140,8 +143,7 @@ class Overload:
 
     def _refusal(self, workspace: str) -> Unavailable:
         self.refused += 1
-        wait = 1 + chance.randrange(3)  # spread out, so that those who were refused don't all come back together
-        return Unavailable("The gateway has more calls than it can take.", headers={"retry-after": str(wait)})
+        return overloaded(hang_up=self.memory > MEMORY_FULL)
 
     # --- the watch ---------------------------------------------------------------------------------------
 
@@ -152,6 +154,9 @@ class Overload:
         self._ticks += 1
         if self._ticks % MEMORY_TICKS == 1:
             self.memory = memory_share()
+            if self.memory > MEMORY_OVER:
+                log.error("%.0f %% of the memory is used: the largest call is ended", self.memory * 100)
+                self.relieve(overloaded())
         self._due = now + TICK_SECONDS
         self._timer = loop.call_at(self._due, self._tick, loop)
 
@@ -165,6 +170,14 @@ class Overload:
             self.limit = min(float(self.most), self.limit * 1.02 + 1)
 
 
+def overloaded(*, hang_up: bool = False) -> Unavailable:
+    """The refusal, which says when to come back: spread out, so that not all do so together."""
+    headers = {"retry-after": str(1 + chance.randrange(3))}
+    if hang_up:
+        headers["connection"] = "close"
+    return Unavailable("The gateway has more calls than it can take.", headers=headers)
+
+
 def memory_share() -> float:
     """How much of the memory that this process may use it does use, 0 to 1; 0 where the system does not tell."""
     try:
@@ -175,7 +188,7 @@ def memory_share() -> float:
 
 
 def memory_bytes() -> int:
-    """What this process may use: its control group's limit, or the machine's memory; 0 when not known."""
+    """What this process may use: its part of the control group's limit, or of the machine's; 0 when not known."""
     found = []
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
@@ -186,7 +199,7 @@ def memory_bytes() -> int:
             found.append(int(text))
     with suppress(OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return min(found, default=0)
+    return min(found, default=0) // int(os.environ.get("TOLLGATE_WORKERS", "1"))
 
 
 MEMORY_BYTES = memory_bytes()

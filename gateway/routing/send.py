@@ -100,6 +100,11 @@ class Upstream:
         for each in tuple(self._open):
             each.abort(error)
 
+    def relieve(self, error: GatewayError) -> None:
+        """End the largest request under way with this error, because memory runs out."""
+        if self._open:
+            max(self._open, key=lambda each: len(each._outgoing.body)).abort(error)
+
     async def client(self, url: str, connect_seconds: float) -> Client:
         """The client that is pinned to the checked address of this URL's host."""
         end = url.find("/", 8)

@@ -72,6 +72,7 @@ workspaces:
 """
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")), reason="several workers")
 async def test_workers_whose_supervisor_was_killed_finish_their_answers_and_end(upstream):
     upstream.always(tokens=60, token_delay_s=0.1)

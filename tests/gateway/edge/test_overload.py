@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.core.errors import Unavailable
-from gateway.edge.overload import LEAST_CALLS, Overload
+from gateway.edge.overload import LEAST_CALLS, Overload, memory_bytes
 
 
 @pytest.fixture
@@ -133,3 +133,27 @@ def test_when_memory_is_nearly_used_up_nothing_new_is_taken():
     assert not overload._fits("a", 1, "batch")
     overload.memory = 0.95
     assert not overload._fits("a", 1, "normal")
+
+
+async def test_who_is_refused_for_want_of_memory_is_hung_up_on():
+    overload = Overload(1000)
+    overload.memory = 0.95
+    with pytest.raises(Unavailable) as caught:
+        await overload.enter("a", 1)
+    assert caught.value.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(("used", "ended"), [(0.94, 0), (0.96, 1)])
+async def test_the_largest_call_is_ended_when_memory_runs_out(monkeypatch, used, ended):
+    monkeypatch.setattr("gateway.edge.overload.memory_share", lambda: used)
+    overload, found = Overload(1000), []
+    overload.relieve = found.append
+    overload._tick(asyncio.get_running_loop())
+    overload.stop()
+    assert [error.code for error in found] == ["overloaded"] * ended
+
+
+def test_the_workers_of_a_machine_share_its_memory(monkeypatch):
+    whole = memory_bytes()
+    monkeypatch.setenv("TOLLGATE_WORKERS", "4")
+    assert memory_bytes() == whole // 4

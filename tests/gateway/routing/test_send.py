@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.errors import UpstreamUnavailable
+from gateway.core.errors import Unavailable, UpstreamUnavailable
 from gateway.providers.base import Outgoing
 from gateway.routing.send import LARGEST_ANSWER_BYTES, Upstream
 from gateway.snapshot import Timeouts
@@ -264,3 +264,22 @@ async def test_an_answer_that_comes_in_the_moment_of_its_timeout_leaves_no_cance
 
     assert caught.value.kind == "timeout"
     assert asyncio.current_task().cancelling() == 0
+
+
+async def test_the_largest_request_is_ended_where_memory_runs_out():
+
+    async def silent(outgoing):
+        await asyncio.Event().wait()
+
+    client = Upstream(in_process={"silent": silent})
+    sent = [asks("http://a/v1", text=text) for text in ("short", "longer by far", "middling")]
+    tasks = [asyncio.create_task(client.send(each, AMPLE, "silent")) for each in sent]
+    await asyncio.sleep(0)
+    client.relieve(Unavailable("no memory"))
+    with pytest.raises(Unavailable, match="no memory"):
+        await tasks[1]
+    assert [task.done() for task in tasks] == [False, True, False]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    client.relieve(Unavailable("nothing runs any more"))
