@@ -167,6 +167,17 @@ class Installation:
             time.sleep(0.05)
         raise AssertionError(f"the server did not become ready:\n{self.log.read_text()[-4000:]}")
 
+    def beside(self) -> "Installation":
+        """Another server of the same installation, with its own port and its own journal. Stop it before this one."""
+        other = Installation.__new__(Installation)
+        other.__dict__ |= self.__dict__
+        other.data_dir = Path(tempfile.mkdtemp(prefix="beside-", dir=self.data_dir))
+        other.log = other.data_dir / "serve.log"
+        other.environment = self.environment | {"DATA_DIR": str(other.data_dir)}
+        other.processes = []
+        other.port = free_port()
+        return other
+
     def kill(self) -> None:
         """SIGKILL the server and all its workers, as a crash would."""
         for process in self.processes:

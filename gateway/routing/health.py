@@ -13,6 +13,7 @@ SAMPLES = 200
 RECENT_SECONDS = 300.0
 SHOWN_CHANGES = 20
 HEDGED_SHARE = 0.02
+MOST_TOLD = 1000
 FRESH_SECONDS = 1.0  # percentiles are computed at most so often
 
 
@@ -51,6 +52,7 @@ class Health:
 
     def __init__(self) -> None:
         self._circuits: dict[tuple[str, str, str, str], Circuit] = {}
+        self._told: dict[tuple[str, str, str, str], tuple[float, str]] = {}  # of places that no call here named yet
         self._speeds: dict[tuple[str, str], Speed] = {}
         self._budgets: dict[str, RetryBudget] = {}
         self._hedges: dict[str, RetryBudget] = {}
@@ -62,12 +64,21 @@ class Health:
         found = self._circuits.get(key)
         if found is None:
             found = self._circuits[key] = Circuit(target, self._changed)
+            until, why = self._told.pop(key, (0.0, ""))
+            if (now := time.monotonic()) < until:
+                found.hold_open(now, until - now, why)
         found.target = target  # of the newest configuration: its secret may be another
         return found
 
     def known(self, provider: str, base_url: str, model: str, credential: str) -> Circuit | None:
         """The circuit of this place, None where no configuration has named it yet."""
         return self._circuits.get((provider, base_url, model, credential))
+
+    def remember(self, place: tuple[str, str, str, str], until: float, why: str) -> None:
+        """Another worker found this place down, which no call of this one has named yet. Until 0: it is back."""
+        self._told.pop(place, None)
+        if until and len(self._told) < MOST_TOLD:
+            self._told[place] = (until, why)
 
     def _changed(self, circuit: Circuit, state: str, why: str) -> None:
         if self.listener is not None:

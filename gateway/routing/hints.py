@@ -65,11 +65,13 @@ class Hints:
             return
         if hint.worker == self.worker:
             return
-        circuit = self.health.known(hint.provider, hint.base_url, hint.model, hint.credential)
-        if circuit is None:
-            return
+        place = (hint.provider, hint.base_url, hint.model, hint.credential)
+        circuit = self.health.known(*place)
         now = time.monotonic()
-        if hint.state == CLOSED:
+        if circuit is None:
+            until = now + OPEN_SECONDS if hint.state == OPEN else 0.0
+            self.health.remember(place, until, f"another worker: {hint.why}")
+        elif hint.state == CLOSED:
             circuit.try_soon(now)
         elif hint.state == OPEN and not circuit.calls[0]:  # whoever has answers of its own knows better
             circuit.hold_open(now, OPEN_SECONDS, f"another worker: {hint.why}")

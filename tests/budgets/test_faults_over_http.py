@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -21,7 +20,7 @@ import pytest
 
 from tests.budgets.test_over_http import CONFIGURATION, INPUT, OUTPUT, key_of, nanos_of, serving, usd, workspace
 from tests.installation import Installation
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
 
 KILLS = int(os.environ.get("KILLS", "2"))
 CAP = 3_000_000  # nano-dollars: some hundred calls
@@ -286,31 +285,16 @@ def test_three_servers_share_a_limit_of_sixty_a_minute(upstream):
     made = workspace("limit", limits=[{"of": "key", "unit": "requests", "amount": 60, "per": "minute"}])
     with Installation(LOG_LEVEL="WARNING") as installation:
         gateway = serving(upstream, installation, made)
-        others = [start_beside(gateway) for _ in range(2)]
+        others = [gateway.beside().start() for _ in range(2)]
         try:
-            answered = asyncio.run(storm([gateway.url, *(url for url, _ in others)], seconds=75))
+            answered = asyncio.run(storm([each.url for each in (gateway, *others)], seconds=75))
         finally:
-            for _, process in others:
-                process.terminate()
-                process.wait(30)
+            for each in others:
+                each.stop()
     times = sorted(answered)
     assert len(times) >= 60
     most = max(sum(1 for at in times if start <= at < start + 60) for start in times)
     assert most <= 60, f"{most} in a window of a minute"
-
-
-def start_beside(gateway: Installation) -> tuple[str, subprocess.Popen]:
-    """Another server of the same installation, with its own port and its own journal."""
-    beside = Installation.__new__(Installation)
-    beside.__dict__ |= gateway.__dict__
-    beside.data_dir = gateway.data_dir / f"beside-{time.time_ns()}"
-    beside.data_dir.mkdir()
-    beside.log = beside.data_dir / "serve.log"
-    beside.environment = gateway.environment | {"DATA_DIR": str(beside.data_dir)}
-    beside.processes = []
-    beside.port = free_port()
-    beside.start()
-    return beside.url, beside.processes[0]
 
 
 async def storm(urls: list[str], seconds: float) -> list[float]:

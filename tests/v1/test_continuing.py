@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.installation import KEY, Installation
 
 CONFIGURATION = """
@@ -19,6 +21,7 @@ workspaces:
 """
 
 
+@pytest.mark.timeout(300)
 def test_the_caller_gets_one_whole_answer_that_says_who_went_on_with_it(upstreams):
     bad, good = upstreams(2)
     bad.always(fault="cut", at=3)

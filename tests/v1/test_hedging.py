@@ -26,6 +26,7 @@ WON = 3 * 500 + 12 * 1000  # nano-dollars: what the second target's provider rep
 LOST = (len("one two three") + 16 + 64) * 1000 + 50 * 2000  # all that the first one may have cost
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_both_attempts_stand_in_the_answer_the_record_and_the_budget(upstreams, stream):
     slow, quick = upstreams(2)

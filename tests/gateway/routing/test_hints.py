@@ -55,6 +55,23 @@ async def test_a_worker_with_answers_of_its_own_knows_better():
     assert there.state == CLOSED
 
 
+@pytest.mark.parametrize("is_back", [False, True])
+async def test_a_place_that_no_call_here_has_named_yet_is_known_to_be_down_when_one_does(is_back):
+    _, here, hints = worker()
+    client = Client()
+    other = Hints(client.health, "redis://127.0.0.1:1/0")
+    for _ in range(5):
+        here.failed(0.0, "timeout")
+    if is_back:
+        for _ in range(2):
+            assert here.admits(here.blocked_until)
+            here.succeeded(here.blocked_until)
+    for hint in told(hints):
+        other.take(hint)
+    there = client.health.circuit(model("a", URL).targets[0])
+    assert there.state == (CLOSED if is_back else OPEN)
+
+
 async def test_its_own_hints_strangers_and_nonsense_change_nothing():
     _, circuit, hints = worker()
     for _ in range(5):
