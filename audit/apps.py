@@ -8,7 +8,7 @@ from django.db.backends.signals import connection_created
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models.signals import post_migrate, pre_migrate
 
-from audit import append_only
+from audit import append_only, partitions
 
 
 class AuditConfig(AppConfig):
@@ -40,4 +40,5 @@ def keep_append_only(*, using: str, **kwargs: Any) -> None:
     connection = connections[using]
     if ("audit", "0002_append_only") in MigrationRecorder(connection).applied_migrations():
         append_only.install(connection)
+        partitions.make_ahead(connection)
     append_only.guard(connection)

@@ -2,7 +2,9 @@
 
 from celery import shared_task
 from django.conf import settings
+from django.db import connection
 
+from audit.partitions import make_ahead
 from audit.services.erasure import finish_erasures
 from audit.services.retention import drop_what_is_over
 from audit.services.rollups import roll_up
@@ -10,7 +12,8 @@ from audit.services.rollups import roll_up
 
 @shared_task(name="audit.drop_what_is_over", ignore_result=True)  # type: ignore[untyped-decorator]
 def drop_records_and_bodies() -> None:
-    """Every hour. What is left when it is stopped goes the next time."""
+    """Every hour. What is left when it is stopped goes the next time; the coming months get their places."""
+    make_ahead(connection)
     drop_what_is_over(keyring=settings.KEYRING)
 
 

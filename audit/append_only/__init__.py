@@ -18,6 +18,7 @@ from collections.abc import Iterable
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from audit import partitions
 from audit.append_only import postgresql, sqlite
 from audit.append_only.tables import TABLES, Protected, protected_tables
 
@@ -27,13 +28,19 @@ __all__ = ["TABLES", "guard", "install", "missing", "step_aside", "unguard", "un
 def install(connection: BaseDatabaseWrapper, tables: Iterable[Protected] = ()) -> None:
     """Put the triggers in place, or back in place, where there are such tables. Doing it again changes nothing."""
     there = _there(connection, tables)
-    _run(connection, sqlite.statements(there) if connection.vendor == "sqlite" else postgresql.statements(there))
+    if connection.vendor == "sqlite":
+        _run(connection, sqlite.statements(there))
+    else:
+        _run(connection, postgresql.statements(there, _parts(connection)))
 
 
 def uninstall(connection: BaseDatabaseWrapper, tables: Iterable[Protected] = ()) -> None:
     """Take the triggers away; for undoing the migration, and for tests that empty the tables."""
     there = _there(connection, tables)
-    _run(connection, sqlite.removal(there) if connection.vendor == "sqlite" else postgresql.removal(there))
+    if connection.vendor == "sqlite":
+        _run(connection, sqlite.removal(there))
+    else:
+        _run(connection, postgresql.removal(there, _parts(connection)))
 
 
 def step_aside(connection: BaseDatabaseWrapper) -> None:
@@ -63,6 +70,10 @@ def unguard(connection: BaseDatabaseWrapper) -> None:
 def _there(connection: BaseDatabaseWrapper, tables: Iterable[Protected]) -> list[Protected]:
     names = set(connection.introspection.table_names())
     return [protected for protected in tables or protected_tables() if protected.table in names]
+
+
+def _parts(connection: BaseDatabaseWrapper) -> list[str]:
+    return [partition.name for partition in partitions.partitions(connection)]
 
 
 def _run(connection: BaseDatabaseWrapper, statements: list[str]) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from audit.append_only.tables import ACCOUNT, Protected, protected_tables
+from audit.append_only.tables import ACCOUNT, CALLS, Protected, protected_tables
+from audit.partitions import partitions
 
 KINDS = ("append_only", "no_truncate")
 
@@ -50,8 +51,8 @@ FUNCTIONS = {
 }
 
 
-def statements(tables: Iterable[Protected]) -> list[str]:
-    """What puts the triggers in place."""
+def statements(tables: Iterable[Protected], parts: Iterable[str]) -> list[str]:
+    """What puts the triggers in place. Partitions have row triggers from their table, but none against TRUNCATE."""
     made = [*FUNCTIONS.values()]
     for protected in tables:
         table, function = protected.table, function_of(protected)
@@ -63,12 +64,23 @@ def statements(tables: Iterable[Protected]) -> list[str]:
             f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_append_only",
             f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_no_truncate",
         ]
+        for part in parts if table == CALLS else ():
+            made += [
+                f"CREATE OR REPLACE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {part} "
+                f"FOR EACH STATEMENT EXECUTE FUNCTION {function}()",
+                f"ALTER TABLE {part} ENABLE ALWAYS TRIGGER {table}_no_truncate",
+            ]
     return made
 
 
-def removal(tables: Iterable[Protected]) -> list[str]:
+def removal(tables: Iterable[Protected], parts: Iterable[str]) -> list[str]:
     """What takes them away. The functions stay, which protect nothing by themselves."""
-    return [f"DROP TRIGGER IF EXISTS {each.table}_{kind} ON {each.table}" for each in tables for kind in KINDS]
+    made = [f"DROP TRIGGER IF EXISTS {each.table}_{kind} ON {each.table}" for each in tables for kind in KINDS]
+    return made + [
+        f"DROP TRIGGER IF EXISTS {CALLS}_no_truncate ON {part}"
+        for part in parts
+        if any(each.table == CALLS for each in tables)
+    ]
 
 
 def function_of(protected: Protected) -> str:
@@ -80,23 +92,26 @@ def function_of(protected: Protected) -> str:
 def missing(connection: BaseDatabaseWrapper) -> list[str]:
     """What is not there, is switched off, or not as it was made."""
     tables = protected_tables()
+    parts = [partition.name for partition in partitions(connection)]
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT t.tgname, t.tgenabled, p.proname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid "
+            "SELECT c.relname, t.tgname, t.tgenabled, p.proname FROM pg_trigger t "
+            "JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid "
             "WHERE NOT t.tgisinternal AND t.tgrelid IN (SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)",
-            [[protected.table for protected in tables]],
+            [[*(protected.table for protected in tables), *parts]],
         )
-        found = {name: (_text(enabled), called) for name, enabled, called in cursor}
+        found = {(table, name): (_text(enabled), called) for table, name, enabled, called in cursor}
         cursor.execute("SELECT proname, prosrc FROM pg_proc WHERE proname = ANY(%s)", [list(FUNCTIONS)])
         bodies = {name: _digest(source) for name, source in cursor}
     wrong = []
     for protected in tables:
-        for kind in KINDS:
-            name = f"{protected.table}_{kind}"
-            if name not in found:
-                wrong.append(f"trigger {name} is missing")
-            elif found[name] != ("A", function_of(protected)):
-                wrong.append(f"trigger {name} is changed or switched off")
+        for table in (protected.table, *(parts if protected.table == CALLS else ())):
+            for name in (f"{protected.table}_{kind}" for kind in KINDS):
+                told = f"trigger {name}" + (f" of {table}" if table != protected.table else "")
+                if (table, name) not in found:
+                    wrong.append(f"{told} is missing")
+                elif found[table, name] != ("A", function_of(protected)):
+                    wrong.append(f"{told} is changed or switched off")
     changed = [name for name, made in FUNCTIONS.items() if bodies.get(name) != _digest(made.split("$$")[1])]
     return wrong + [f"function {name} is changed" for name in changed]
 

@@ -1,7 +1,8 @@
 """Dropping what is over its time, in small batches that hold no writer up, leaving a signed trace.
 
 Records go when the time they were promised at their making is over (`keep_until`, which the database itself holds
-them to); bodies likewise, and their keys with them. Nothing of a workspace under a legal hold goes.
+them to); bodies likewise, and their keys with them. Nothing of a workspace under a legal hold goes. On PostgreSQL a month
+that is over for every workspace with records in it goes at once, as a partition.
 """
 
 import logging
@@ -11,9 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Max, Min, Q
+from django.db.models import Count, Max, Min, Q
 from django.utils import timezone
 
+from audit import partitions
 from audit.batch import CALL, EVENT
 from audit.models import AuditEvent, BodyKey, CallBody, CallRecord, Feedback, JournalPosition, LegalHold
 from audit.origin import Origin
@@ -41,17 +43,20 @@ def drop_what_is_over(*, keyring: Keyring, now: datetime | None = None) -> dict[
     held = set(LegalHold.objects.filter(released_at=None).values_list("workspace_id", flat=True))
     dropped = {"bodies": _drop_bodies(now, held), "calls": 0, "changes": 0}
     for kind, table, name in ((CALL, CallRecord, "calls"), (EVENT, AuditEvent, "changes")):
-        for workspace_id, before in _over(table, now, held):
+        over = dict(_over(table, now, held))
+        for workspace_id, before in over.items():
             _leave_trace(keyring, workspace_id=workspace_id, kind=kind, before=before)
-            if kind == CALL:
-                rollups.drop_before(workspace_id, before)
+        if kind == CALL:
+            _drop_sums(over)
+            dropped[name] += _drop_months(over, now)
+        for workspace_id, before in over.items():
             for batch in _batches(table.objects.filter(workspace_id=workspace_id, at__lt=before, keep_until__lte=now)):
                 with transaction.atomic():
                     if kind == CALL:
                         Feedback.objects.filter(call_id__in=batch).delete()
                     dropped[name] += table.objects.filter(pk__in=batch)._raw_delete(connection.alias)
-            if kind == CALL:  # once more, for the hour that lost only some of its records
-                rollups.drop_before(workspace_id, before)
+        if kind == CALL:  # once more, for the hour that lost only some of its records
+            _drop_sums(over)
     JournalPosition.objects.filter(at__lt=now - timedelta(days=POSITIONS_DAYS)).delete()
     if any(dropped.values()):
         log.info("dropped what was over its time: %s", dropped)
@@ -79,6 +84,30 @@ def _batches(found: Any) -> Iterator[list[Any]]:
     while batch := list(found.order_by("at").values_list("pk", flat=True)[:BATCH_ROWS]):
         yield batch
         time.sleep(PAUSE_SECONDS)
+
+
+def _drop_sums(over: dict[str, datetime]) -> None:
+    for workspace_id, before in over.items():
+        rollups.drop_before(workspace_id, before)
+
+
+def _drop_months(over: dict[str, datetime], now: datetime) -> int:
+    """Drop the months (PostgreSQL's partitions) of which every record is over its time. Returns how many records went."""
+    count = 0
+    for month in partitions.partitions(connection):
+        if month.until is None or month.until > now:
+            continue
+        found = CallRecord.objects.filter(at__lt=month.until, **({"at__gte": month.since} if month.since else {}))
+        if found.filter(Q(keep_until=None) | Q(keep_until__gt=now)).exists():
+            continue
+        spans = list(found.order_by().values_list("workspace_id").annotate(Count("pk"), Max("at")))
+        records = sum(number for _, number, _ in spans)
+        if all(workspace_id in over and last < over[workspace_id] for workspace_id, _, last in spans) and (
+            records or month.until < now - timedelta(days=POSITIONS_DAYS)  # a late journal may still fill an empty one
+        ):
+            Feedback.objects.filter(call_id__in=found.values("pk"))._raw_delete(connection.alias)
+            count += records if partitions.drop(connection, month, records) else 0
+    return count
 
 
 def _drop_bodies(now: datetime, held: set[str]) -> int:

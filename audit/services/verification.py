@@ -17,11 +17,12 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.db import connection
+from django.db.models import Count
 
 from audit import rows
 from audit.batch import CALL, Leaf, decode_leaves
 from audit.models import AuditEvent, CallRecord, PendingLeaves, Seal
-from audit.rows import CALL_COLUMNS, EVENT_COLUMNS, Row, micros
+from audit.rows import CALL_COLUMNS, EVENT_COLUMNS, Row, at_microsecond, micros
 from audit.services import sealing
 from gateway.core.crypto import Keyring, Undecryptable
 
@@ -188,6 +189,8 @@ class _Chain:
             for record_id in found.order_by("at").values_list("pk", flat=True).iterator(chunk_size=5000):
                 if str(record_id) not in known:
                     yield f"{NAMES[kind]} {record_id} was put there by other means: no seal knows it"
+            for twice in found.order_by().values("pk").annotate(times=Count("at")).filter(times__gt=1):
+                yield f"{NAMES[kind]} {twice['pk']} stands there more than once"  # partitions: a key is (id, at)
 
     def _known_ids(self, kind: str) -> set[str]:
         known: set[str] = set()
@@ -220,16 +223,27 @@ def all_workspace_ids() -> list[str]:
 
 def stored_rows(leaves: list[Leaf]) -> dict[tuple[str, str], Row]:
     """The rows that these leaves are about, as their digests were made."""
-    calls = [leaf[1] for leaf in leaves if leaf[0] == CALL]
+    calls = [leaf for leaf in leaves if leaf[0] == CALL]
     events = [leaf[1] for leaf in leaves if leaf[0] != CALL]
     found: dict[tuple[str, str], Row] = {}
     if calls:
-        for row in CallRecord.objects.filter(pk__in=calls).order_by().values_list(*CALL_COLUMNS):
-            found[(CALL, row[0])] = as_sealed(row)
+        found |= _calls(
+            [leaf[1] for leaf in calls], since=min(leaf[5] for leaf in calls), until=max(leaf[5] for leaf in calls)
+        )
+    if gone := [leaf[1] for leaf in calls if (CALL, leaf[1]) not in found]:
+        found |= _calls(gone)
     if events:
         for row in AuditEvent.objects.filter(pk__in=events).order_by().values_list(*EVENT_COLUMNS):
             found[("e", str(row[0]))] = as_sealed((str(row[0]), *row[1:]))
     return found
+
+
+def _calls(ids: list[str], *, since: int | None = None, until: int = 0) -> dict[tuple[str, str], Row]:
+    """Calls by id; on PostgreSQL at first only in the partitions of their time, which may have been changed."""
+    calls = CallRecord.objects.filter(pk__in=ids).order_by()
+    if since is not None and connection.vendor == "postgresql":
+        calls = calls.filter(at__gte=at_microsecond(since), at__lte=at_microsecond(until))
+    return {(CALL, row[0]): as_sealed(row) for row in calls.values_list(*CALL_COLUMNS)}
 
 
 def as_sealed(row: Row) -> Row:
