@@ -39,6 +39,7 @@ def keep_append_only(*, using: str, **kwargs: Any) -> None:
     """Put back the triggers that a migration may have left behind, forwards or backwards."""
     connection = connections[using]
     if ("audit", "0002_append_only") in MigrationRecorder(connection).applied_migrations():
-        append_only.install(connection)
+        if append_only.missing(connection):  # else nothing is altered, which a guarded database would refuse
+            append_only.install(connection)
         partitions.make_ahead(connection)
     append_only.guard(connection)

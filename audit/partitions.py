@@ -7,7 +7,7 @@
 A month is made beside the table and then attached, which no writer waits for. Dropping one takes the whole table for a
 moment; whoever can't have it within a second gives up and comes again an hour later.
 
-Two functions of the database do both, with the rights of whoever migrates: the application's own role needs none to make
+Two functions of the database do both, with the rights of whoever owns them: the application's own role needs none to make
 or drop tables, and `audit_drop_partition` refuses a partition with a record whose time is not over.
 """
 
@@ -35,6 +35,8 @@ BEGIN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE audit_callrecord INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', made);
+    EXECUTE format('ALTER TABLE %I OWNER TO %I', made,
+                   (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'audit_callrecord'::regclass));
     EXECUTE format('ALTER TABLE audit_callrecord ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', made, since, until);
     EXECUTE format('CREATE TRIGGER audit_callrecord_no_truncate BEFORE TRUNCATE ON %I '
                    'FOR EACH STATEMENT EXECUTE FUNCTION audit_append_only()', made);
@@ -100,7 +102,6 @@ def divide(connection: BaseDatabaseWrapper) -> None:
             f"ALTER TABLE {TABLE} ATTACH PARTITION {FIRST} FOR VALUES FROM (MINVALUE) TO ('{until} 00:00+00')",
             f"CREATE TABLE {REST} PARTITION OF {TABLE} DEFAULT",
             *indexes.values(),  # finds those of the first partition, and makes none anew
-            *FUNCTIONS.values(),
         ]
         for statement in statements:
             cursor.execute(statement)

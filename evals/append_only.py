@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import connections
 
-from tenants.append_only import AppendOnly
+from tenants.append_only import AppendOnly, is_guarded
 
 RULES = AppendOnly(
     {
@@ -20,4 +20,6 @@ RULES = AppendOnly(
 
 def keep(*, using: str, **kwargs: Any) -> None:
     """Put the triggers in place after every migration."""
-    RULES.install(connections[using])
+    connection = connections[using]
+    if not is_guarded(connection) or RULES.missing(connection):
+        RULES.install(connection)

@@ -9,7 +9,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from prompts import deploy_rules
-from tenants.append_only import AppendOnly, run
+from tenants.append_only import AppendOnly, is_guarded, run
 
 RULES = AppendOnly(
     {
@@ -41,6 +41,8 @@ def missing(connection: BaseDatabaseWrapper) -> list[str]:
 def keep(*, using: str, **kwargs: Any) -> None:
     """Put back what a migration may have left behind."""
     connection = connections[using]
+    if is_guarded(connection) and not missing(connection):
+        return
     if len(RULES.there(connection)) == len(RULES.tables):
         install(connection)
         run(connection, deploy_rules.statements(connection.vendor))
@@ -49,5 +51,5 @@ def keep(*, using: str, **kwargs: Any) -> None:
 def step_aside(*, using: str, **kwargs: Any) -> None:
     """Before migrations: the rules of deployments name other tables, and SQLite can't remake a table so named."""
     connection = connections[using]
-    if deploy_rules.TABLE in connection.introspection.table_names():
+    if connection.vendor == "sqlite" and deploy_rules.TABLE in connection.introspection.table_names():
         run(connection, deploy_rules.removal(connection.vendor))

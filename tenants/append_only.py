@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 CREATED = re.compile(r"\bTRIGGER (?:IF NOT EXISTS )?(\w+) (?:BEFORE|AFTER)")
 KINDS = ("no_update", "no_delete", "no_replace", "no_truncate")
 ON_SQLITE, ON_POSTGRESQL = KINDS[:3], (*KINDS[:2], KINDS[3])
+EVENT_TRIGGERS = 3  # of deploy/postgresql/protect.sql
 
 
 class AppendOnly:
@@ -107,3 +108,12 @@ def run(connection: BaseDatabaseWrapper, statements: Iterable[str]) -> None:
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
+
+
+def is_guarded(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the event triggers of deploy/postgresql/protect.sql are all on, so that altering what stands is refused."""
+    if connection.vendor != "postgresql":
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_event_trigger WHERE evtname ~ '^tollgate_no_' AND evtenabled = 'A'")
+        return bool(cursor.fetchone()[0] == EVENT_TRIGGERS)

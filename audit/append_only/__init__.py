@@ -2,7 +2,7 @@
 
 PostgreSQL   a row trigger against UPDATE and DELETE and a statement trigger against TRUNCATE, both ENABLE ALWAYS, so
              that `session_replication_role = replica` does not switch them off; an upsert's UPDATE meets the row
-             trigger. A role that owns no table (INSERT and SELECT only) can't drop them; the owner can.
+             trigger. A role that owns no table can't drop them.
 SQLite       triggers against UPDATE and DELETE, and one against an INSERT whose key is there already, because
              REPLACE deletes without asking the DELETE trigger. An authorizer on the application's connections
              refuses to drop or alter what protects the tables (`guard`).
@@ -22,7 +22,7 @@ from audit import partitions
 from audit.append_only import postgresql, sqlite
 from audit.append_only.tables import TABLES, Protected, protected_tables
 
-__all__ = ["TABLES", "guard", "install", "missing", "step_aside", "unguard", "uninstall"]
+__all__ = ["TABLES", "guard", "install", "may_be_taken_away", "missing", "step_aside", "unguard", "uninstall"]
 
 
 def install(connection: BaseDatabaseWrapper, tables: Iterable[Protected] = ()) -> None:
@@ -53,6 +53,11 @@ def step_aside(connection: BaseDatabaseWrapper) -> None:
 def missing(connection: BaseDatabaseWrapper) -> list[str]:
     """What protects the tables and is not there, or not as it was made. Empty when all is well."""
     return sqlite.missing(connection) if connection.vendor == "sqlite" else postgresql.missing(connection)
+
+
+def may_be_taken_away(connection: BaseDatabaseWrapper) -> str:
+    """Why the gateway's own connection could take the protection away. Empty when it can't."""
+    return "" if connection.vendor == "sqlite" else postgresql.may_be_taken_away(connection)
 
 
 def guard(connection: BaseDatabaseWrapper) -> None:

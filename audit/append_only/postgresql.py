@@ -1,13 +1,14 @@
 """The refusal on PostgreSQL: triggers that fire ALWAYS, and the functions behind them."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from audit import partitions
 from audit.append_only.tables import ACCOUNT, CALLS, Protected, protected_tables
-from audit.partitions import partitions
+from tenants.append_only import is_guarded
 
 KINDS = ("append_only", "no_truncate")
 
@@ -51,9 +52,9 @@ FUNCTIONS = {
 }
 
 
-def statements(tables: Iterable[Protected], parts: Iterable[str]) -> list[str]:
+def statements(tables: Iterable[Protected], parts: Sequence[str]) -> list[str]:
     """What puts the triggers in place. Partitions have row triggers from their table, but none against TRUNCATE."""
-    made = [*FUNCTIONS.values()]
+    made = [*FUNCTIONS.values(), *(partitions.FUNCTIONS.values() if parts else ())]
     for protected in tables:
         table, function = protected.table, function_of(protected)
         made += [
@@ -92,7 +93,7 @@ def function_of(protected: Protected) -> str:
 def missing(connection: BaseDatabaseWrapper) -> list[str]:
     """What is not there, is switched off, or not as it was made."""
     tables = protected_tables()
-    parts = [partition.name for partition in partitions(connection)]
+    parts = [partition.name for partition in partitions.partitions(connection)]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relname, t.tgname, t.tgenabled, p.proname FROM pg_trigger t "
@@ -101,7 +102,8 @@ def missing(connection: BaseDatabaseWrapper) -> list[str]:
             [[*(protected.table for protected in tables), *parts]],
         )
         found = {(table, name): (_text(enabled), called) for table, name, enabled, called in cursor}
-        cursor.execute("SELECT proname, prosrc FROM pg_proc WHERE proname = ANY(%s)", [list(FUNCTIONS)])
+        functions = FUNCTIONS | {name.partition("(")[0]: made for name, made in partitions.FUNCTIONS.items() if parts}
+        cursor.execute("SELECT proname, prosrc FROM pg_proc WHERE proname = ANY(%s)", [list(functions)])
         bodies = {name: _digest(source) for name, source in cursor}
     wrong = []
     for protected in tables:
@@ -112,7 +114,7 @@ def missing(connection: BaseDatabaseWrapper) -> list[str]:
                     wrong.append(f"{told} is missing")
                 elif found[table, name] != ("A", function_of(protected)):
                     wrong.append(f"{told} is changed or switched off")
-    changed = [name for name, made in FUNCTIONS.items() if bodies.get(name) != _digest(made.split("$$")[1])]
+    changed = [name for name, made in functions.items() if bodies.get(name) != _digest(made.split("$$")[1])]
     return wrong + [f"function {name} is changed" for name in changed]
 
 
@@ -122,3 +124,16 @@ def _text(value: Any) -> str:
 
 def _digest(source: str) -> str:
     return hashlib.sha256(source.encode()).hexdigest()
+
+
+def may_be_taken_away(connection: BaseDatabaseWrapper) -> str:
+    """Why the protection could be taken away by the gateway's own role; empty where deploy/postgresql/protect.sql holds."""
+    if is_guarded(connection):
+        return ""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_user, bool_or(pg_has_role(tableowner, 'USAGE')) FROM pg_tables WHERE tablename = ANY(%s)",
+            [[protected.table for protected in protected_tables()]],
+        )
+        role, owns = cursor.fetchone()
+    return f"the role {role} could drop them: deploy/postgresql/protect.sql prevents that" if owns else ""

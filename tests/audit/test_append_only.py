@@ -185,10 +185,10 @@ def unguarded():
 
 def first_trigger():
     kind = "no_update" if ON_SQLITE else "append_only"
-    return f"audit_callrecord_{kind}", "audit_callrecord"
+    return f"audit_auditevent_{kind}", "audit_auditevent"
 
 
-@pytest.mark.parametrize("table", ["audit_callrecord", HISTORY])
+@pytest.mark.parametrize("table", ["audit_auditevent", HISTORY])
 def test_a_trigger_that_was_dropped_is_named_by_the_check(unguarded, table):
     assert records_are_protected(databases=["default"]) == []
     name = f"{table}_no_delete" if ON_SQLITE else f"{table}_append_only"

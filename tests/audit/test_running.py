@@ -30,7 +30,7 @@ def test_a_serving_process_records_by_itself_until_it_is_stopped(tmp_path):
 @pytest.mark.django_db(transaction=True)
 def test_readiness_names_a_trigger_that_is_gone(tmp_path):
     running = start_recording(tmp_path / "journal", KEYRING)
-    table = "audit_callrecord"
+    table = "audit_auditevent"
     name = f"{table}_no_update" if connection.vendor == "sqlite" else f"{table}_append_only"
     append_only.unguard(connection)
     with connection.cursor() as cursor:
