@@ -11,13 +11,15 @@ from gateway.core.money import dollars
 from tenants.history import ConfigManager
 from tenants.models import Workspace
 
+OF_PEOPLE = ("subject", "subject_name", "asked_by", "reason")  # may name an end user, so only the row itself has them
+
 
 class Raise(models.Model):
     """One wish that a budget pay more for one subject, and what became of it.
 
     Granted, the subject's cap is higher by `amount` from `starts_at` until before `ends_at`, then ends by itself.
     Amounts are in the budget's unit, nano-dollars or tokens. `subject` is as the ledger writes it: ids of teams and
-    keys, names of all else; `subject_name` is for people.
+    keys, names of all else; `subject_name` is for people. Whoever is erased is replaced by a pseudonym.
     """
 
     class State(models.TextChoices):
@@ -42,7 +44,7 @@ class Raise(models.Model):
     note = models.CharField(max_length=300, blank=True, default="")
 
     objects = ConfigManager()
-    history = HistoricalRecords()
+    history = HistoricalRecords(excluded_fields=[*OF_PEOPLE])
 
     class Meta:
         ordering = ["-asked_at", "-pk"]
@@ -63,7 +65,8 @@ class Raise(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.budget} for {self.subject_name}"
+        """Without the name of an end user: this goes into the trail, which forgets nothing."""
+        return f"{self.budget} for {'an end user' if self.budget.of == Budget.Of.USER else self.subject_name}"
 
     def is_running(self, at: datetime) -> bool:
         """Whether it raises the cap at this instant."""

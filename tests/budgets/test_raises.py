@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -14,8 +14,9 @@ from budgets.admin.asking import asking
 from budgets.asking import GOOD_SECONDS, Asking
 from budgets.compiler import workspaces
 from budgets.hold import known_inputs
-from budgets.models import Budget, Delivery, Raise
+from budgets.models import Alert, Budget, Delivery, Raise
 from budgets.services import raises
+from budgets.services.erasure import forget_people, key_that_asked
 from budgets.services.spending import book
 from budgets.stage import held
 from budgets.states import budget_states
@@ -109,6 +110,54 @@ def world(db):
 def wish(world, **fields):
     budget = world.budget
     return raises.ask(budget=budget, subject=str(budget.workspace_id), asked_by="app", **{"reason": "a demo", **fields})
+
+
+def test_an_erased_person_is_not_named_by_what_they_asked_for(world):
+    secret = "ann@example.com"
+    mine = Budget.objects.create(workspace=world.workspace, name="each", of="user", limit_nanos=10**9)
+    row = raises.ask(budget=mine, subject=secret, asked_by=f"web ({secret})", reason=f"I, {secret}, need it")
+    other = raises.ask(budget=mine, subject="joann", asked_by="web (joann)", reason="me too")
+    raises.grant(row=row, amount=5, ends_at=timezone.now() + DAY, by="admin")
+    Alert.objects.create(budget=mine, subject=secret, period_start=timezone.now(), threshold=80, spent=8, limit=10)
+    assert Delivery.objects.filter(body__contains=secret).exists()
+
+    gone = forget_people(world.workspace, {secret: "p-1"})
+
+    assert gone == {"ledger lines": 0, "raises": 1, "alerts": 1, "messages": 1}
+    row.refresh_from_db()
+    assert (row.subject, row.subject_name, row.asked_by, row.reason) == ("p-1", "p-1", "web (p-1)", "")
+    for table in (Raise, Raise.history.model, Alert, Delivery, AuditEvent):
+        assert secret not in repr(list(table.objects.values())), table
+    other.refresh_from_db()
+    assert (other.subject, other.reason) == ("joann", "me too")
+    assert forget_people(world.workspace, {secret: "p-1"}) == dict.fromkeys(gone, 0)
+
+
+def test_an_erased_person_who_asks_again_and_is_erased_again_is_forgotten_again(world):
+    mine = Budget.objects.create(workspace=world.workspace, name="each", of="user", limit_nanos=10**9)
+    for _ in range(2):
+        raises.ask(budget=mine, subject="ann", asked_by="web (ann)")
+        Alert.objects.create(
+            budget=mine, subject="ann", period_start=datetime(2026, 1, 1, tzinfo=UTC), threshold=80, spent=8, limit=10
+        )
+        forget_people(world.workspace, {"ann": "p-1"})
+
+    assert sorted(Raise.objects.values_list("subject", "state")) == [("p-1", "asked"), ("p-1", "refused")]
+    assert Alert.objects.values_list("subject", flat=True).get() == "p-1"
+
+
+@pytest.mark.parametrize(
+    ("asked_by", "name", "key"),
+    [
+        ("web (ann)", "ann", "web"),
+        ("web (x) (ann)", "ann", "web (x)"),
+        ("web (joann)", "ann", None),
+        ("ann", "ann", None),
+        (f"web ({'a' * 300})"[:200], "a" * 300, "web"),
+    ],
+)
+def test_who_asked_is_found_in_what_stands_there(asked_by, name, key):
+    assert key_that_asked(asked_by, name) == key
 
 
 def test_a_wish_is_told_granted_compiled_shown_and_ended_and_each_step_is_in_the_trail(world):
