@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 0.0002  # how long another thread may hold the interpreter: web pages must not delay calls
+# A call makes hundreds of objects and hardly a cycle; by default a tenth of its time would go into looking for some.
+COLLECT_AFTER = (10_000, 20, 50)
 
 
 @dataclass(slots=True)
@@ -81,6 +83,7 @@ class Runtime:
         self.follower = reload.Follower()
         self.follower.start()
         sys.setswitchinterval(SWITCH_SECONDS)
+        gc.set_threshold(*COLLECT_AFTER)
         gc.collect()
         gc.freeze()  # what is here stays: a full collection must not walk it again in the middle of a call
 
