@@ -41,9 +41,14 @@ async def reply(call: Call, config: Configuration, receive: Receive, send: Send)
 
 async def whole(call: Call, config: Configuration, send: Send) -> None:
     """An answer in one piece. The record is written when the path is left, so before the first byte goes out."""
+    body = b""
     async with aclosing(answer(call, config)) as deltas:
-        pieces = [delta async for delta in deltas]
-    body = call.form.whole(call, pieces[-1])
+        async for delta in deltas:
+            try:
+                body = call.form.whole(call, delta)
+            except Exception as error:  # nothing that this caller can read: the path ends by it, and so does the record
+                await deltas.athrow(error)
+                raise
     head = head_of(call, settled=True)
     head.append((b"content-type", media_type(call)))
     await send_whole(send, 200, head, body)
@@ -68,7 +73,12 @@ class Streaming:
         try:
             async with aclosing(answer(call, config)) as deltas:
                 async for delta in deltas:
-                    if (data := writer.delta(delta)) and not call.left:
+                    try:
+                        data = writer.delta(delta)
+                    except Exception as error:  # as in `whole`
+                        await deltas.athrow(error)
+                        raise
+                    if data and not call.left:
                         await self.write(data)
             if not call.left:
                 await self.write(writer.end(), more=False)  # the record is written, the call's cost is final

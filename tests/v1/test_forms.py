@@ -90,6 +90,31 @@ def test_a_model_that_cannot_do_it_is_refused_clearly(gateway: Installation) -> 
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported")
 
 
+UNSOUND = {"id": "c1", "object": "chat.completion", "created": 1, "model": "gpt-test", "usage": None}
+MESSAGE = {"role": "assistant", "content": 5}
+
+
+@pytest.mark.parametrize(
+    ("stream", "kind", "body"),
+    [
+        (False, "application/json", json.dumps(UNSOUND | {"choices": [{"index": 0, "message": MESSAGE}]})),
+        (True, "text/event-stream", f"data: {json.dumps(UNSOUND | {'choices': [{'index': 0, 'delta': MESSAGE}]})}\n\n"),
+    ],
+)
+def test_an_answer_that_cannot_be_written_in_the_callers_form_is_recorded_as_failed(
+    gateway, scripted, stream, kind, body
+) -> None:
+    scripted.replay(200, kind, body)
+    asked = {"model": "scripted", "max_tokens": 5, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+    answer = httpx.post(f"{gateway.url}/v1/messages", json=asked, headers={"x-api-key": KEY}, timeout=30)
+    scripted.forget()
+    assert answer.status_code == 502
+    call = answer.headers["x-request-id"]
+    [line] = gateway.manage("calls", "--id", call, "--jsonl").stdout.splitlines()
+    record = json.loads(line)
+    assert (record["outcome"], record["status"], record["code"]) == ("failed", 502, answer.json()["error"]["code"])
+
+
 def test_forms_that_only_some_providers_serve_pass_through(gpt, scripted) -> None:
     scripted.replay(200, "application/json", '{"created": 1, "data": [{"b64_json": "aGk="}]}')
     assert gpt.images.generate(model="scripted", prompt="a cat").data[0].b64_json == "aGk="
