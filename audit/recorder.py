@@ -16,7 +16,10 @@ from gateway.core.call import Call
 DAY_US = 86_400 * 1_000_000
 SUBJECTS_IN_MEMORY = 10_000
 CLOCK_SET_BACK_SECONDS = 60
-STRANGERS_PER_SECOND = 20  # records of calls without a valid key, and of those shed; more are counted, not written
+LIMITED = "rate_limit_exceeded"
+# Records of what a flood is made of: so many a second are written, more are only counted.
+STRANGERS_PER_SECOND = 20  # calls without a valid key, and those shed
+LIMITED_PER_SECOND = 500  # calls of one workspace beyond its rate limits
 
 
 class Recorder:
@@ -28,7 +31,7 @@ class Recorder:
         self.denied: dict[tuple[str, str], int] = {}  # (code, peer) -> calls that were counted only
         self._counted: dict[str, int] = {}
         self._subjects: dict[tuple[str, str], str] = {}
-        self._strangers: dict[bool, tuple[int, int]] = {}  # shed or not -> (second, how many in it)
+        self._floods: dict[str, tuple[int, int]] = {}  # kind of flood -> (second, how many in it)
         self._sync: asyncio.Future[None] | None = None
         self._syncing: asyncio.Task[None] | None = None
 
@@ -52,7 +55,7 @@ class Recorder:
 
     def conclude(self, call: Call, keeping: Keeping, message: str = "") -> None:
         """Write the final record. Raises JournalFull: then the answer must not be brought to its end."""
-        if (call.caller is None or call.is_shed) and self._is_flood(call):
+        if (call.caller is None or call.is_shed or call.code == LIMITED) and self._is_flood(call):
             return
         record = self._record(call, keeping)
         record.message = message
@@ -117,15 +120,22 @@ class Recorder:
             record.body_key = self.sealer.key(*key)
 
     def _is_flood(self, call: Call) -> bool:
-        """Whether so many calls without a valid key, or for which there is no place, come in that this one is only
-        counted: by its address, or by its workspace."""
-        second, seen = self._strangers.get(call.is_shed, (0, 0))
+        """Whether so many calls are refused for the same reason that this one is only counted: by its address, or by
+        its workspace."""
+        kind, most = "strangers", STRANGERS_PER_SECOND
+        if call.is_shed:
+            kind = "shed"
+        elif call.caller is not None:
+            if call.attempts:  # the provider's own word
+                return False
+            kind, most = call.caller.workspace_id, LIMITED_PER_SECOND
+        second, seen = self._floods.get(kind, (0, 0))
         now = int(call.at)
         if now > second or now < second - CLOCK_SET_BACK_SECONDS:  # calls don't end in the order of their beginning
-            self._strangers[call.is_shed] = (now, 1)
+            self._floods[kind] = (now, 1)
             return False
-        self._strangers[call.is_shed] = (second, seen + 1)
-        if seen < STRANGERS_PER_SECOND:
+        self._floods[kind] = (second, seen + 1)
+        if seen < most:
             return False
         counted = (call.code, call.peer if call.caller is None else call.caller.workspace)
         if counted not in self.denied and len(self.denied) >= 1000:

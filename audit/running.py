@@ -21,7 +21,7 @@ GUARDS_SECONDS = 5.0
 
 
 class Refusals:
-    """Once a minute, one event for the calls without a valid key that were only counted."""
+    """Once a minute, one event for the refused calls that were only counted: see Recorder."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder

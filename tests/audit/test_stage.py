@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+from collections import Counter
 
 import pytest
 
@@ -11,9 +12,11 @@ from gateway.core.errors import (
     AllTargetsFailed,
     BudgetExceeded,
     DeadlinePassed,
+    RateLimited,
     Unauthenticated,
     Unavailable,
     UpstreamRejected,
+    UpstreamUnavailable,
 )
 from tests.audit.sample import call, carry, recorder, snapshot
 
@@ -180,6 +183,27 @@ async def test_shed_calls_are_recorded_and_beyond_twenty_a_second_counted_by_wor
     }
     assert len(written(keeper)) == 20
     assert keeper.denied == {("overloaded", made.caller.workspace): 30}
+
+
+async def test_calls_beyond_a_rate_limit_are_recorded_and_beyond_five_hundred_a_second_counted(keeper):
+    for number in range(1002):
+        made = call(attempts=0, at=1000.0 + number // 501)
+        with pytest.raises(RateLimited):
+            await carry(made, snapshot(keeper), RateLimited("too often"))
+
+    assert Counter(record.code for record in written(keeper)) == {"rate_limit_exceeded": 1000}
+    assert keeper.denied == {("rate_limit_exceeded", made.caller.workspace): 2}
+
+
+async def test_what_a_provider_limits_is_always_recorded(keeper):
+    for _ in range(510):
+        with pytest.raises(UpstreamUnavailable):
+            await carry(
+                call(at=1000.0), snapshot(keeper), UpstreamUnavailable("slow down", kind="rate_limit", status=429)
+            )
+
+    assert len(written(keeper)) == 510
+    assert keeper.denied == {}
 
 
 async def test_a_call_is_concluded_and_told_even_where_nothing_is_kept():
