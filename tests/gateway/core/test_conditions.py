@@ -60,7 +60,12 @@ def test_a_condition_reads_as_words():
 def test_options_of_routes_and_targets_are_checked():
     assert route_problems({"timeout_s": 5}) == []
     assert route_problems({"timeout_s": 0}) == [".timeout_s must be a number of seconds, above 0 and at most 86400"]
-    assert route_problems({"colour": 1}) == [".colour is no setting here; there are timeout_s"]
+    assert route_problems({"colour": 1}) == [".colour is no setting here; there are timeout_s, hedge_after_s"]
+    assert route_problems({"hedge_after_s": "soon", "continue": "perhaps"}) == [
+        ".hedge_after_s must be a number of seconds, above 0 and at most 86400",
+        ".continue must be true or false",
+    ]
+    assert route_problems({"hedge_after_s": 0.5, "continue": True}) == []
     assert route_problems([]) == [" must be an object"]
     assert target_problems({"idle_timeout_s": True}) == [
         ".idle_timeout_s must be a number of seconds, above 0 and at most 86400"
