@@ -15,7 +15,7 @@ from unfold.decorators import action, display
 from gateway.admin.health import chain_picture
 from gateway.admin.likeness import likeness_page
 from gateway.core.conditions import FIELDS, LEVELS, METADATA, NUMBERS, YES_NO, comparisons
-from gateway.core.route_options import DEAREST_DAY_USD
+from gateway.core.route_options import DEAREST_DAY_USD, LONGEST_SECONDS
 from gateway.models import Route, RouteTarget, ServedModel
 from gateway.models.route import FALL_BACK_ON, fall_back_on_default
 from tenants.scoped.admin import ScopedHistoryAdmin, ScopedTabularInline
@@ -31,6 +31,9 @@ FAILURES = {
     "context_too_long": "context too long",
     "content_refused": "content refused",
 }
+
+
+WITH_FIELDS = frozenset({"shadow", "hedge_after_s", "continue"})  # options that have fields of their own
 
 
 class RouteForm(forms.ModelForm):
@@ -54,6 +57,19 @@ class RouteForm(forms.ModelForm):
         required=False, min_value=0, max_value=DEAREST_DAY_USD, label="For at most (US dollars a day)", initial=1
     )
 
+    hedge_after_s = forms.FloatField(
+        required=False,
+        min_value=0.001,
+        max_value=LONGEST_SECONDS,
+        label="Ask a second target after (seconds)",
+        help_text="Empty: never. Who begins first answers; both are paid. At most one call in fifty.",
+    )
+    goes_on = forms.BooleanField(
+        required=False,
+        label="Go on with answers that break off",
+        help_text="At another target that can continue a begun answer. The stream says so.",
+    )
+
     class Meta:
         model = Route
         fields = "__all__"
@@ -65,14 +81,20 @@ class RouteForm(forms.ModelForm):
             self.initial["shadow_model"] = ServedModel.objects.filter(name=shadow["model"]).first()
             self.initial["shadow_share_percent"] = shadow["share_percent"]
             self.initial["shadow_daily_usd"] = shadow["daily_usd"]
+        self.initial["hedge_after_s"] = options.pop("hedge_after_s", None)
+        self.initial["goes_on"] = options.pop("continue", False)
         self.initial["options"] = options
 
     def clean(self) -> dict[str, Any]:
-        """The shadow's three fields go into the options, which hold them for routing and for the configuration file."""
+        """The fields of their own go into the options, which hold them for routing and for the configuration file."""
         given: dict[str, Any] = super().clean() or self.cleaned_data
         if "shadow_model" not in self.fields or self.errors:
             return given
-        options = {name: value for name, value in (given.get("options") or {}).items() if name != "shadow"}
+        options = {name: value for name, value in (given.get("options") or {}).items() if name not in WITH_FIELDS}
+        if (after := given.get("hedge_after_s")) is not None:
+            options["hedge_after_s"] = after
+        if given.get("goes_on"):
+            options["continue"] = True
         if (model := given.get("shadow_model")) is not None:
             share, daily = given.get("shadow_share_percent"), given.get("shadow_daily_usd")
             if share is None or daily is None:
@@ -137,7 +159,10 @@ class RouteAdmin(ScopedHistoryAdmin):
     fieldsets = [
         (None, {"fields": [("name", "is_enabled"), "description"]}),
         ("How a target is chosen", {"fields": [("strategy", "sticky_by")]}),
-        ("When a target fails", {"fields": ["retries", "fall_back_on"], "classes": ["tab"]}),
+        (
+            "When a target fails",
+            {"fields": ["retries", "fall_back_on", ("hedge_after_s", "goes_on")], "classes": ["tab"]},
+        ),
         ("Cache", {"fields": ["cache_mode", ("cache_ttl_s", "cache_threshold")], "classes": ["tab"]}),
         (
             "Shadow",

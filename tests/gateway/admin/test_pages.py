@@ -84,3 +84,24 @@ def test_a_shadow_is_set_with_three_fields_and_its_route_shows_how_it_does(root:
     assert (shadow["model"], shadow["lines"]) == (model.name, [])
     again = root.get(page).context["adminform"].form
     assert (again["shadow_model"].value(), again.initial["options"]) == (model.pk, {"timeout_s": 9})
+
+
+def test_asking_twice_and_going_on_are_set_in_fields_of_their_own(root: Client) -> None:
+    rows.platform()
+    route = Route.objects.first()
+    page = reverse("admin:gateway_route_change", args=[route.pk])
+    form = root.get(page).context["adminform"].form
+    sent = {name: "" if form[name].value() is None else form[name].value() for name in form.fields}
+    sent |= {"options": '{"timeout_s": 9}', "is_enabled": "on", "hedge_after_s": "0.5", "goes_on": "on"}
+    sent |= {f"targets-{name}": 0 for name in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS")}
+
+    root.post(page, sent)
+    route.refresh_from_db()
+    assert route.options == {"timeout_s": 9, "hedge_after_s": 0.5, "continue": True}
+    again = root.get(page).context["adminform"].form
+    assert (again["hedge_after_s"].value(), again["goes_on"].value()) == (0.5, True)
+    assert again.initial["options"] == {"timeout_s": 9}
+
+    root.post(page, sent | {"hedge_after_s": "", "goes_on": ""})
+    route.refresh_from_db()
+    assert route.options == {"timeout_s": 9}
