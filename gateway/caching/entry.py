@@ -45,6 +45,7 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
     deltas: list[KeptDelta]
     bytes: int = 0
     call_id: str = ""
+    streamed: bool = False
 
 
 class Hit:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.caching.shapes import SHAPE_FIELDS, has_both_shapes
 from gateway.core.call import Call
 from gateway.snapshot import RoutesSnapshot
 
@@ -39,7 +40,7 @@ def scope(call: Call, routes: RoutesSnapshot) -> list[Any]:
             for each in call.candidates
         ],
         call.form.name,
-        call.stream,
+        None if has_both_shapes(call) else call.stream,
         call.prompt,
         call.experiment,
         controls.user if controls.cache_by_customer else None,
@@ -51,4 +52,11 @@ def scope(call: Call, routes: RoutesSnapshot) -> list[Any]:
 
 def exact_key(call: Call, routes: RoutesSnapshot) -> bytes:
     """32 bytes. JSON with sorted keys is one-to-one, so different calls never write the same bytes."""
-    return _digest(_encode([*scope(call, routes), call.body])).digest()
+    return _digest(_encode([*scope(call, routes), asked(call)])).digest()
+
+
+def asked(call: Call) -> dict[str, Any]:
+    """The body without what says only whether and how the answer is streamed: the usage in it is asked for always."""
+    if not has_both_shapes(call):
+        return call.body
+    return {name: value for name, value in call.body.items() if name not in SHAPE_FIELDS}

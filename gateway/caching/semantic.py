@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from gateway.caching.embedding import Vector
-from gateway.caching.exact import scope
+from gateway.caching.exact import asked, scope
 from gateway.caching.marks import Sides, are_opposed, fixed
 from gateway.core.call import Call
 from gateway.snapshot import RoutesSnapshot
@@ -153,11 +153,11 @@ def question(call: Call, routes: RoutesSnapshot, embedder: str) -> tuple[bytes, 
     The partition is a digest of all that shapes the answer but that text: workspace, system prompt, earlier turns,
     tools, parameters, the model that makes the vectors; and the numbers, days and denials of the text itself.
     """
-    body, asked = call.body, call.controls.cache == "semantic"
+    body, wanted = call.body, call.controls.cache == "semantic"
     messages = body.get("messages")
     if call.form.name not in ("chat", "messages") or not isinstance(messages, list) or not messages:
         return None
-    if not asked and (body.get("tools") or body.get("functions") or (body.get("temperature") or 0) > WARMEST):
+    if not wanted and (body.get("tools") or body.get("functions") or (body.get("temperature") or 0) > WARMEST):
         return None
     last = messages[-1]
     if not isinstance(last, dict) or last.get("role") != "user":
@@ -165,7 +165,7 @@ def question(call: Call, routes: RoutesSnapshot, embedder: str) -> tuple[bytes, 
     text = text_of(last.get("content"))
     if not text or len(text) > LONGEST_QUESTION:
         return None
-    rest = {**body, "messages": [*messages[:-1], {**last, "content": None}]}
+    rest = {**asked(call), "messages": [*messages[:-1], {**last, "content": None}]}
     return blake2b(_encode([*scope(call, routes), embedder, fixed(text), rest]), digest_size=32).digest(), text
 
 

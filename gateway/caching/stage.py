@@ -16,6 +16,7 @@ from gateway.caching.exact import SINGLE_PIECE, exact_key, is_cacheable
 from gateway.caching.flights import LEAD, Flight
 from gateway.caching.marks import sides
 from gateway.caching.semantic import Place, SemanticIndex, question
+from gateway.caching.shapes import fitting
 from gateway.core.call import Call, Delta
 from gateway.snapshot import CacheView, RoutesSnapshot
 
@@ -81,8 +82,9 @@ class shared:
 
 def mode_of(call: Call, view: CacheView) -> str:
     """off, exact or semantic: what the call asks for, else what its route does."""
-    asked = call.controls.cache
-    if call.controls.no_store:
+    controls = call.controls
+    asked = controls.cache
+    if controls.no_store or (controls.cache_by_customer and not controls.user):  # shared with nobody, so with whom?
         return "off"
     if asked is None:
         return view.mode
@@ -164,7 +166,7 @@ async def found(call: Call, routes: RoutesSnapshot, key: bytes) -> Entry | None:
         entry = store.find(caller.workspace_id, key)
     if entry is None or not serves(entry, call, routes.purges, call.controls.cache_ttl_s):
         return None
-    return entry  # type: ignore[no-any-return]
+    return fitting(entry, call)
 
 
 async def awaited(call: Call, routes: RoutesSnapshot, key: bytes, ttl_s: int) -> Entry | None:
@@ -175,8 +177,12 @@ async def awaited(call: Call, routes: RoutesSnapshot, key: bytes, ttl_s: int) ->
         call.keeping = Keeping(key, ttl_s, Flight(flights, key))
         return None
     told = await flight.follow(time_left(call))
-    if isinstance(told, Entry) and serves(told, call, routes.purges, None):
-        return told
+    if (
+        isinstance(told, Entry)
+        and serves(told, call, routes.purges, None)
+        and (entry := fitting(told, call)) is not None
+    ):
+        return entry
     call.keeping = Keeping(key, ttl_s, flight if told is LEAD else None)
     return None
 
@@ -219,4 +225,5 @@ def answer_of(call: Call, keeping: Keeping) -> Entry | None:
         deltas=keeping.pieces,
         bytes=keeping.bytes,
         call_id=call.id,
+        streamed=call.stream,
     )

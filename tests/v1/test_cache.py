@@ -125,6 +125,31 @@ def test_a_stream_is_replayed_as_a_stream_with_its_shape(cached) -> None:
     assert float(costs[0]) > 0
 
 
+def test_a_whole_answer_is_a_hit_for_a_stream_and_the_other_way_round(cached) -> None:
+    installation, provider = cached
+    client = OpenAI(base_url=f"{installation.url}/v1", api_key=KEYS["acme"])
+
+    def whole(text: str) -> str:
+        made = client.chat.completions.create(model="chat", messages=[{"role": "user", "content": text}])
+        assert made.usage.total_tokens > 0
+        return made.choices[0].message.content
+
+    def streamed(text: str) -> str:
+        said = [{"role": "user", "content": text}]
+        with client.chat.completions.create(
+            model="chat", messages=said, stream=True, stream_options={"include_usage": True}
+        ) as stream:
+            chunks = list(stream)
+        assert chunks[-1].usage.total_tokens > 0
+        return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+
+    for first, second, text in ((whole, streamed, "whole first"), (streamed, whole, "streamed first")):
+        answer, before = first(text), provider.meter.requests
+        assert [second(text), first(text), second(text)] == [answer] * 3
+        assert provider.meter.requests == before
+        assert told(ask(installation, text, stream=second is streamed)) == (200, "hit-exact")
+
+
 DIFFERENT = {
     "a system prompt": {"messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "Q"}]},
     "tools": {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]},
@@ -138,7 +163,6 @@ DIFFERENT = {
     "a response format": {"response_format": {"type": "json_object"}},
     "a user of its own": {"user": "ann", "cache_options": {"cache_by_customer": True}},
     "another user": {"user": "bob", "cache_options": {"cache_by_customer": True}},
-    "no user": {"cache_options": {"cache_by_customer": True}, "user": ""},
     "what is redacted": {"redact": ["pii"]},
 }
 
@@ -146,10 +170,18 @@ DIFFERENT = {
 def test_whatever_shapes_the_answer_makes_another_answer(cached) -> None:
     installation, _ = cached
     assert told(ask(installation, "Q")) == (200, "miss")
-    seen = {name: told(ask(installation, "Q", **fields)) for name, fields in DIFFERENT.items() if name != "no user"}
-    assert seen == {name: (200, "miss") for name in DIFFERENT if name != "no user"}
-    again = {name: told(ask(installation, "Q", **fields)) for name, fields in DIFFERENT.items() if name != "no user"}
-    assert again == {name: (200, "hit-exact") for name in DIFFERENT if name != "no user"}
+    seen = {name: told(ask(installation, "Q", **fields)) for name, fields in DIFFERENT.items()}
+    assert seen == dict.fromkeys(DIFFERENT, (200, "miss"))
+    again = {name: told(ask(installation, "Q", **fields)) for name, fields in DIFFERENT.items()}
+    assert again == dict.fromkeys(DIFFERENT, (200, "hit-exact"))
+
+
+def test_who_wants_an_answer_of_its_own_and_names_nobody_shares_with_nobody(cached) -> None:
+    installation, _ = cached
+    ask(installation, "for nobody")
+    own = {"cache_options": {"cache_by_customer": True}}
+    assert [told(ask(installation, "for nobody", **own)) for _ in range(2)] == [(200, "off")] * 2
+    assert [told(ask(installation, "for nobody", model="faq", **own)) for _ in range(2)] == [(200, "off")] * 2
 
 
 def test_the_order_of_fields_and_who_asks_shape_nothing(cached) -> None:
