@@ -8,7 +8,7 @@ from gateway.redaction.detectors.telephones import dialled, is_possible, is_vali
 _LOCAL_BACKWARDS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}")
 _QUOTED_END = re.compile(r'"[^"\r\n]{1,62}"\Z')
 _AT_DOMAIN = re.compile(
-    r"(?<=[\w.!#$%&'*+/=?^`{|}~\"-])@(?:(?:\w(?:[\w-]{0,61}\w)?\.){1,8}(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,63}+)"
+    r"@(?<=[\w.!#$%&'*+/=?^`{|}~\"-]@)(?:(?:\w(?:[\w-]{0,61}\w)?\.){1,8}(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,63}+)"
     r"(?![\w-]{0,64}@)|\[\d{1,3}(?:\.\d{1,3}){3}\])",
     re.IGNORECASE,
 )

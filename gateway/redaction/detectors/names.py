@@ -16,8 +16,14 @@ _UPPER = "A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĘĚĞĪĮİŁŃŇŌŐŘŚŞŠŢŤŪŮŰ�
 _WORD = rf"[{_UPPER}][^\W\d_]*(?:['’\-][^\W\d_]+)*"
 _PARTICLES = words("particles")
 _PARTICLE = rf"(?:{'|'.join(sorted(_PARTICLES))})"
-_NAME = rf"(?:[{_UPPER}]\. ?){{0,3}}{_WORD}(?:(?: {_PARTICLE}){{0,3}} (?:[{_UPPER}]\. ?){{0,3}}{_WORD}){{0,5}}"
-_SEQUENCE = re.compile(rf"(?<![^\W_])(?:{_PARTICLE} (?:{_PARTICLE} )?)?{_NAME}")
+_FOLLOWING = rf"(?:(?: {_PARTICLE}){{0,3}} (?:[{_UPPER}]\. ?){{0,3}}{_WORD}){{0,5}}"
+_NAME = rf"(?:[{_UPPER}]\. ?){{0,3}}{_WORD}{_FOLLOWING}"
+# The same, begun by the one letter that it must begin with: so the search jumps from capital to capital.
+_SEQUENCE = re.compile(
+    rf"[{_UPPER}](?<![^\W_].)(?:[^\W\d_]*(?:['’\-][^\W\d_]+)*|\. ?(?:[{_UPPER}]\. ?){{0,2}}{_WORD}){_FOLLOWING}"
+)
+_BEFORE = re.compile(rf"(?<![^\W_])(?:{_PARTICLE} ){{1,2}}\Z")
+_LONGEST_PARTICLE = max(map(len, _PARTICLES)) + 1
 
 FIRST_NAMES, SURNAMES = words("first_names"), words("surnames")
 AMBIGUOUS, NOT_NAMES, PLACE_WORDS = words("ambiguous"), words("not_names"), words("place_words")
@@ -49,8 +55,14 @@ def people(text: str, lowered: str, field: str) -> Iterator[tuple[int, int]]:
         start = text.index(bare)
         yield start, start + len(bare)
         return
+    done = 0
     for match in _SEQUENCE.finditer(text):
-        span = _name_in(text, match.start(), match.group())
+        start = match.start()
+        if text[start - 2 : start - 1].islower():  # van der Merwe: the particles before it are part of it
+            before = _BEFORE.search(text, max(done, start - 2 * _LONGEST_PARTICLE), start)
+            start = before.start() if before is not None else start
+        done = match.end()
+        span = _name_in(text, start, text[start:done])
         if span is not None:
             yield span
     yield from _told_in_lower_case(text, lowered)

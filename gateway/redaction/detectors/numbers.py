@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import re2
+
 from gateway.redaction.detectors.contact import is_phone
 from gateway.redaction.detectors.identities import (
     DIGIT_SHAPES,
@@ -20,13 +22,15 @@ from gateway.redaction.detectors.identities import (
 )
 from gateway.redaction.detectors.payment import is_card
 
-_RUN = re.compile(r"(?<![0-9_])[+(]{0,2}[0-9](?:[ ().\-/]{0,3}[0-9]){4,}+")
+# Patterns begin with what can begin a match, and look back from there: so the search jumps to the next such character.
+_RUN = re.compile(r"[+(0-9](?<![0-9_][+(0-9])(?:(?<=[+(])[+(]?[0-9]|(?<=[0-9]))(?:[ ().\-/]{0,3}[0-9]){4,}+")
 _SEPARATORS = str.maketrans("", "", " ().-/+")
 _GLUED = re.compile(r"[^\W\d_]{1,12}[.:#]?\Z")
 _GLUED_WORDS = frozenset({"id", "idno", "idnr", "tel", "cell", "ph", "no", "nr", "fax", "mob", "sa", "rsa", "phone"})
 _PREFIX = re.compile(r"(?<![\w-])[a-z]{2,4}-\Z")
 _LETTERS_AROUND = re.compile(r"[A-Z]{1,6} ?\Z")
 _ITALIAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z](?![A-Za-z0-9])")
+_COULD_BE_ITALIAN = re2.compile(r"[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z][0-9]{3}[A-Z]")
 _CONTEXT_CHARACTERS = 60
 _MOST_PARTS = 8
 _MOST_SINGLES = 4
@@ -51,7 +55,7 @@ def numbers(text: str, kinds: frozenset[str], hint: str) -> Iterator[Found]:
             yield from _parts(text, start, end, kinds, hint)
         elif taken < end:
             yield from _parts(text, taken, end, kinds, hint)
-    if wants_ids:
+    if wants_ids and _COULD_BE_ITALIAN.search(text) is not None:
         for match in _ITALIAN.finditer(text):
             yield (*match.span(), "id_number")
 
