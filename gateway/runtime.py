@@ -20,6 +20,7 @@ from gateway.caching.local import LocalModel, NoLocalModel, load
 from gateway.caching.memory import MemoryStore
 from gateway.caching.redis import CACHE, RedisStore
 from gateway.caching.redis import TIMEOUT_SECONDS as CACHE_SECONDS
+from gateway.caching.vectors import VectorTable
 from gateway.configuration import Services, current
 from gateway.core.call import Target
 from gateway.counters.batch import RedisBatch, script_of
@@ -28,6 +29,7 @@ from gateway.guards import TableGuards
 from gateway.providers import demo
 from gateway.routing.send import Upstream
 from gateway.routing.vertex_tokens import TokenRefresher
+from gateway.services.vectors import has_table
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.shared import Shared
 from gateway.telemetry.tail import tail
@@ -99,6 +101,8 @@ class Runtime:
         tail.close()
         if self.traces is not None:
             self.traces.stop()
+        if isinstance(index := getattr(self.services.store, "index", None), VectorTable):
+            index.close()
         connections.close_all()
 
 
@@ -107,7 +111,12 @@ def open_store() -> MemoryStore | RedisStore:
     if not settings.REDIS_URL:
         return MemoryStore(settings.CACHE_MEMORY_BYTES)
     batch = RedisBatch(settings.REDIS_URL, script_of(CACHE), timeout_s=CACHE_SECONDS)
-    return RedisStore(batch, settings.KEYRING)
+    store = RedisStore(batch, settings.KEYRING)
+    if has_table():
+        given = settings.DATABASES["default"]
+        names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+        store.index = VectorTable({name: given[key] for name, key in names.items() if given.get(key)})
+    return store
 
 
 def open_local() -> LocalModel | None:

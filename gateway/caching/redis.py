@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.caching.entry import Entry, decode, encode
 from gateway.caching.flights import Flight
-from gateway.caching.semantic import SemanticIndex
+from gateway.caching.semantic import Index, SemanticIndex
 from gateway.core.counters import StoreUnavailable
 from gateway.core.crypto import Keyring, Undecryptable
 
@@ -28,7 +28,7 @@ class RedisStore:
     def __init__(self, batch: Any, keyring: Keyring) -> None:
         self.batch, self.keyring = batch, keyring
         self.flights: dict[bytes, Flight] = {}
-        self.index = SemanticIndex()
+        self.index: Index = SemanticIndex()
 
     async def fetch(self, workspace_id: str, key: bytes) -> Entry | None:
         """The answer, or None: also where Redis does not answer in time or the value does not open."""

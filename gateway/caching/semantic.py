@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -31,6 +31,18 @@ class Place(NamedTuple):
     partition: bytes
     vector: Vector
     sides: Sides = frozenset()
+
+
+class Index(Protocol):
+    """Where questions are kept: in this worker, or for all of them (gateway.caching.vectors)."""
+
+    paused: dict[str, float]  # what failed, an embedding model for one, and until when none of it is asked
+
+    def add(self, place: Place, key: bytes, expires: float) -> None: ...
+
+    async def nearest(self, place: Place) -> tuple[bytes, float] | None: ...
+
+    def forget(self, place: Place, key: bytes) -> None: ...
 
 
 class Partition:
@@ -94,8 +106,8 @@ class SemanticIndex:
     def held_bytes(self) -> int:
         return sum(shard.held_bytes for shard in self._shards.values())
 
-    def add(self, place: Place, key: bytes) -> None:
-        """Remember a question by the key of its answer."""
+    def add(self, place: Place, key: bytes, expires: float) -> None:
+        """Remember a question by the key of its answer. It goes when there is no room, or its answer is gone."""
         workspace_id, partition, vector, sides = place
         shard = self._shards.setdefault(workspace_id, Shard())
         known = shard.partitions.get(partition)

@@ -15,7 +15,7 @@ from gateway.caching.entry import OVERHEAD_BYTES, Entry, Hit, KeptDelta, kept, s
 from gateway.caching.exact import SINGLE_PIECE, exact_key, is_cacheable
 from gateway.caching.flights import LEAD, Flight
 from gateway.caching.marks import sides
-from gateway.caching.semantic import Place, SemanticIndex, question
+from gateway.caching.semantic import Index, Place, question
 from gateway.caching.shapes import fitting
 from gateway.core.call import Call, Delta
 from gateway.snapshot import CacheView, RoutesSnapshot
@@ -72,7 +72,7 @@ class shared:
         if entry is not None and keeping.ttl_s > 0:
             self.routes.store.put(keeping.key, entry)
             if keeping.place is not None:
-                self.routes.store.index.add(keeping.place, keeping.key)
+                self.routes.store.index.add(keeping.place, keeping.key, entry.expires)
         if keeping.flight is not None:
             if error is None:
                 keeping.flight.landed(entry)
@@ -133,7 +133,7 @@ async def alike(call: Call, routes: RoutesSnapshot, view: CacheView, policies: P
     Sets call.likeness for the record, also where it is below the threshold: the most alike kept question's cosine,
     and the call whose answer that is.
     """
-    index: SemanticIndex = routes.store.index
+    index: Index = routes.store.index
     embedder = embedder_of(routes, view.embedding_model)
     asked = question(call, routes, embedder.model) if embedder is not None else None
     if embedder is None or asked is None:

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from gateway.caching.redis import PREFIX
 from gateway.models import CachePurge
+from gateway.services.vectors import erase_questions
 from tenants.models import Workspace
 
 
@@ -22,12 +23,13 @@ def purge_cache(*, workspace: Workspace, what: str, name: str = "") -> CachePurg
 
 
 def erase_shared(purge: CachePurge) -> None:
-    """Once the purge is committed, erase what Redis keeps of the workspace: the rest of it is only asked anew."""
+    """Once the purge is committed, erase all that is shared of the workspace: the rest of it is only asked anew."""
     if settings.REDIS_URL:
         transaction.on_commit(lambda: _erase(str(purge.workspace_id)))
 
 
 def _erase(workspace_id: str) -> None:
+    erase_questions(workspace_id=workspace_id)
     with redis.Redis.from_url(settings.REDIS_URL) as store:
         for key in store.scan_iter(match=f"{PREFIX}:{{{workspace_id}}}:*", count=500):
             store.unlink(key)

@@ -7,6 +7,8 @@ from gateway.caching.semantic import MOST_ROWS, Partition, Place, SemanticIndex,
 from gateway.edge.endpoints import FORMS
 from tests.gateway.caching.sample import call, routes, vector
 
+LATER = 2e9  # when an answer goes, in epoch seconds
+
 
 def place(*numbers: float, workspace: str = "w", partition: bytes = b"p", sides: frozenset[str] = frozenset()) -> Place:
     return Place(workspace, partition, vector(*numbers), sides)
@@ -14,10 +16,10 @@ def place(*numbers: float, workspace: str = "w", partition: bytes = b"p", sides:
 
 async def test_the_most_alike_is_found_with_its_cosine_and_only_in_its_own_partition() -> None:
     index = SemanticIndex()
-    index.add(place(1, 0), b"east")
-    index.add(place(0, 1), b"north")
-    index.add(place(1, 1, partition=b"q"), b"elsewhere")
-    index.add(place(1, 1, workspace="v"), b"theirs")
+    index.add(place(1, 0), b"east", LATER)
+    index.add(place(0, 1), b"north", LATER)
+    index.add(place(1, 1, partition=b"q"), b"elsewhere", LATER)
+    index.add(place(1, 1, workspace="v"), b"theirs", LATER)
     found = await index.nearest(place(1, 0.1))
     assert found is not None
     assert (found[0], found[1]) == (b"east", pytest.approx(1 / 1.01**0.5, abs=1e-6))
@@ -28,9 +30,9 @@ async def test_the_most_alike_is_found_with_its_cosine_and_only_in_its_own_parti
 
 async def test_a_question_that_asks_for_the_opposite_is_passed_by_for_the_next() -> None:
     index = SemanticIndex()
-    index.add(place(1, 0, sides=frozenset({"disable"})), b"opposite")
+    index.add(place(1, 0, sides=frozenset({"disable"})), b"opposite", LATER)
     assert await index.nearest(place(1, 0, sides=frozenset({"enable"}))) is None
-    index.add(place(1, 0.5), b"next")
+    index.add(place(1, 0.5), b"next", LATER)
     found = await index.nearest(place(1, 0, sides=frozenset({"enable"})))
     assert found is not None
     assert found[0] == b"next"
@@ -39,11 +41,11 @@ async def test_a_question_that_asks_for_the_opposite_is_passed_by_for_the_next()
 async def test_what_is_forgotten_is_found_no_more_and_the_rest_still_is() -> None:
     index = SemanticIndex()
     for number, key in enumerate((b"a", b"b", b"c")):
-        index.add(place(*np.eye(3)[number]), key)
+        index.add(place(*np.eye(3)[number]), key, LATER)
     index.forget(place(1, 0, 0), b"a")
     index.forget(place(1, 0, 0), b"never there")
     assert [(await index.nearest(place(*np.eye(3)[number])))[0] for number in (1, 2)] == [b"b", b"c"]  # type: ignore[index]
-    index.add(place(0, 1, 0.5), b"b")  # asked anew: its place moves
+    index.add(place(0, 1, 0.5), b"b", LATER)  # asked anew: its place moves
     assert (await index.nearest(place(0, 1, 0.5)))[1] == pytest.approx(1.0, abs=1e-6)  # type: ignore[index]
 
 
@@ -57,9 +59,9 @@ async def test_a_full_partition_writes_over_its_oldest() -> None:
 async def test_a_full_index_lets_go_of_the_oldest_of_whoever_holds_most() -> None:
     one = np.zeros((8, 4), dtype=np.float32).nbytes
     index = SemanticIndex(most_bytes=4 * one)
-    index.add(place(1, 0, 0, 0, workspace="small"), b"k")
+    index.add(place(1, 0, 0, 0, workspace="small"), b"k", LATER)
     for number in range(9):
-        index.add(place(1, 0, 0, 0, workspace="large", partition=b"%d" % number), b"k")
+        index.add(place(1, 0, 0, 0, workspace="large", partition=b"%d" % number), b"k", LATER)
     assert index.held_bytes == 4 * one
     assert await index.nearest(place(1, 0, 0, 0, workspace="small")) is not None
     kept = [
@@ -72,8 +74,8 @@ async def test_a_full_index_lets_go_of_the_oldest_of_whoever_holds_most() -> Non
 
 async def test_vectors_of_another_width_begin_the_partition_anew() -> None:
     index = SemanticIndex()
-    index.add(place(1, 0), b"old")
-    index.add(place(1, 0, 0), b"new")
+    index.add(place(1, 0), b"old", LATER)
+    index.add(place(1, 0, 0), b"new", LATER)
     assert await index.nearest(place(1, 0)) is None
     assert await index.nearest(place(1, 0, 0)) == (b"new", 1.0)
 

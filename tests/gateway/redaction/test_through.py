@@ -10,6 +10,7 @@ import anthropic
 import httpx
 import openai
 import pytest
+import redis
 
 from tests.gateway.redaction.echo import Echo
 from tests.gateway.redaction.sample import ORIGINALS
@@ -280,6 +281,21 @@ def test_a_kept_answer_holds_placeholders_and_gives_each_caller_the_own_original
     assert leaked(echo.sent[0]) == []
 
 
+def everything_in(url: str) -> str:
+    """Every key of a Redis with all that it holds."""
+    with redis.Redis.from_url(url) as client:
+        reads = {
+            b"string": client.get,
+            b"hash": client.hgetall,
+            b"set": client.smembers,
+            b"list": lambda key: client.lrange(key, 0, -1),
+            b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+            b"stream": client.xrange,
+        }
+        held = [(key, reads[client.type(key)](key)) for key in client.scan_iter() if client.exists(key)]
+    return repr(held)
+
+
 def test_neither_records_nor_log_nor_journal_nor_database_nor_traces_hold_what_was_planted(
     gateway: Installation, echo: Echo, traces: Receiver
 ) -> None:
@@ -293,6 +309,13 @@ def test_neither_records_nor_log_nor_journal_nor_database_nor_traces_hold_what_w
     said = [{"role": "user", "content": TEXT}]
     wrong = post(gateway, "/v1/chat/completions", {"model": "nowhere", "messages": said, "metadata": {"note": TEXT}})
     assert wrong.status_code == 404
+    for stream in (False, True):
+        kept = {"model": "kept", "messages": said, "stream": stream, "temperature": 0.25}
+        assert post(gateway, "/v1/chat/completions", kept).status_code == 200
+    if gateway.environment.get("REDIS_URL"):
+        held = everything_in(gateway.environment["REDIS_URL"])
+        assert "tgc:" in held  # the answers that were just kept
+        assert leaked(held) == []
     printed = gateway.manage("calls", "--jsonl").stdout
     assert len(printed.splitlines()) >= 10
     assert leaked(printed) == []
