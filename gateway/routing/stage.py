@@ -111,25 +111,25 @@ class opened:
     async def __anext__(self) -> Delta:
         while True:
             if not self._ready:
-                await self._fill()
+                if self._reader is None or self._streaming is None:
+                    raise StopAsyncIteration
+                try:
+                    while not self._ready:
+                        if not await self._more():
+                            raise StopAsyncIteration
+                except UpstreamError as error:
+                    await self._go_on(error)
             delta = self._seen(self._ready.pop())
             if self._rest is None:
                 return delta
             if (shown := self._rest.heard(delta)) is not None:
                 return shown
 
-    async def _fill(self) -> None:
-        """Read on until there are deltas. Raises StopAsyncIteration at the end, and what iterating may raise."""
-        if self._reader is None or self._streaming is None:
-            raise StopAsyncIteration
-        try:
-            while not self._ready:
-                if not await self._more():
-                    raise StopAsyncIteration
-        except UpstreamError as error:
-            broken = await self._broken(error)
-            if self._rest is None or isinstance(broken, DeadlinePassed) or not await self._rest.go_on(self):
-                raise broken from None
+    async def _go_on(self, error: UpstreamError) -> None:
+        """The answer broke off: return once somebody else goes on with it. Raises where nobody does."""
+        broken = await self._broken(error)
+        if self._rest is None or isinstance(broken, DeadlinePassed) or not await self._rest.go_on(self):
+            raise broken from None
 
     def _seen(self, delta: Delta) -> Delta:
         if delta.usage is not None and self._attempt is not None:
