@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gateway.core.errors import Unavailable
+from gateway.edge import overload as overload_module
 from gateway.edge.overload import LEAST_CALLS, Overload, memory_bytes
 
 
@@ -79,29 +80,35 @@ async def test_batch_and_eval_calls_leave_room_for_people(busy):
     await busy.enter("a", 1, "interactive")
 
 
-async def test_a_call_that_waits_takes_the_place_that_comes_back(busy):
-    await fill(busy, "a", 100, workspaces=1)
+async def waiting_call(busy, monkeypatch) -> asyncio.Task:
+    """A call that found no place and waits for one, for as long as the test takes."""
+    monkeypatch.setattr(overload_module, "WAIT_SECONDS", 600.0)
     waiting = asyncio.create_task(busy.enter("a", 1))
-    await asyncio.sleep(0.01)
+    while not busy._waiting:
+        await asyncio.sleep(0)
+    return waiting
+
+
+async def test_a_call_that_waits_takes_the_place_that_comes_back(busy, monkeypatch):
+    await fill(busy, "a", 100, workspaces=1)
+    waiting = await waiting_call(busy, monkeypatch)
     busy.leave("a")
     await waiting
     assert busy.running == 100
 
 
-async def test_a_caller_that_leaves_while_it_waits_takes_no_place(busy):
+async def test_a_caller_that_leaves_while_it_waits_takes_no_place(busy, monkeypatch):
     await fill(busy, "a", 100, workspaces=1)
-    waiting = asyncio.create_task(busy.enter("a", 1))
-    await asyncio.sleep(0.01)
+    waiting = await waiting_call(busy, monkeypatch)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     busy.leave("a")
     assert busy.running == 99
 
 
-async def test_a_place_that_is_given_in_the_moment_of_leaving_comes_back(busy):
+async def test_a_place_that_is_given_in_the_moment_of_leaving_comes_back(busy, monkeypatch):
     await fill(busy, "a", 100, workspaces=1)
-    waiting = asyncio.create_task(busy.enter("a", 1))
-    await asyncio.sleep(0.01)
+    waiting = await waiting_call(busy, monkeypatch)
     busy.leave("a")
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
