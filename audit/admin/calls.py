@@ -22,6 +22,8 @@ from audit.services.feedback import record_feedback
 from audit.traffic import where_they_are
 from tenants.scoped.admin import access
 
+SHADOW = "shadow/"  # how the routes of copies begin; their callers cannot choose them
+
 
 @admin.register(CallRecord)
 class CallRecordAdmin(RecordAdmin):
@@ -123,6 +125,7 @@ class CallRecordAdmin(RecordAdmin):
             "end_user": user,
             "rest": rest,
             "waterfall": waterfall(call, rest),
+            "copy_of": rest.get("metadata", {}).get("shadow_of", "") if call.route.startswith(SHADOW) else "",
             "trace_url": settings.TRACE_URL.replace("{trace_id}", rest.get("trace_id", ""))
             if rest.get("trace_id")
             else "",

@@ -275,6 +275,29 @@ def test_feedback_given_on_the_page_stands_there(root, keeper, acme):
     assert "wrong" not in told.data
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"attempts": 0, "cache": "hit-exact", "outcome": "answered"}, "The answer was kept from an earlier call"),
+        ({"attempts": 0, "status": 429}, "Nothing was sent to a provider."),
+        ({"attempts": 2}, "The fainter part is the wait for the first byte."),
+    ],
+)
+def test_a_calls_page_says_whether_anything_was_sent(root, keeper, fields, told):
+    made = put(keeper, **fields)
+    assert told in root.get(f"{LIST}{made.id}/change/").content.decode()
+
+
+def test_a_copys_page_leads_to_the_call_that_it_copies(root, keeper):
+    original = put(keeper)
+    copy = put(keeper, metadata={"shadow_of": original.id}, route="shadow/chat")
+    forged = put(keeper, metadata={"shadow_of": original.id})
+
+    link = f'href="{LIST}{original.id}/change/"'
+    assert link in root.get(f"{LIST}{copy.id}/change/").content.decode()
+    assert link not in root.get(f"{LIST}{forged.id}/change/").content.decode()
+
+
 def test_answers_are_judged_by_those_who_may_read_them(keeper, acme):
     made = put(keeper)
     given = {
