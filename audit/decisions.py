@@ -11,6 +11,9 @@ SENTENCES = {
     "left out": "was left out",
     "candidate": "was not needed",
     "shadow": "gets a copy",
+    "outrun": "was asked and overtaken",
+    "broke off": "began to answer and broke off",
+    "continued": "took over",
 }
 
 

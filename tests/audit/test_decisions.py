@@ -55,6 +55,19 @@ def record(**fields) -> CallRecord:
     )
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("outrun", "a at p was asked and overtaken: so it was."),
+        ("broke off", "a at p began to answer and broke off: so it was."),
+        ("continued", "a at p took over: so it was."),
+    ],
+)
+def test_what_becomes_of_two_targets_of_one_answer_is_told_in_words(state, told):
+    line = {"model": "a", "provider": "p", "state": state, "why": "so it was"}
+    assert decision_of(record(rest=json.dumps({"decision": [line]})))["words"] == [told]
+
+
 def test_a_decision_is_told_in_words():
     assert decision_of(record())["words"] == [
         "a at p was asked and failed: out of order.",
