@@ -2,18 +2,24 @@
 
 import difflib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from prompts.models import PromptVersion
 
+WORD = re.compile(r"\w+|\s+|[^\w\s]")
+WORDS_MOST = 2_000  # of a line; a longer one is only told to differ
+ALIKE = 0.4
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a difference. kind: same, gone, new, gap."""
+    """One line of a difference. kind: same, gone, new. `pieces`: its text, each part with whether it is what differs."""
 
     kind: str
     text: str
+    pieces: tuple[tuple[str, bool], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,34 @@ def shown(value: Any) -> str:
 
 
 def compared(before: str, after: str) -> list[Line]:
-    kinds = {" ": "same", "-": "gone", "+": "new"}
-    found = difflib.ndiff(before.splitlines(), after.splitlines())
-    return [Line(kinds[line[0]], line[2:]) for line in found if line[0] in kinds]
+    """Line by line. Where lines were replaced by as many others, also word by word."""
+    old, new = before.splitlines(), after.splitlines()
+    lines: list[Line] = []
+    for deed, start, end, first, last in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if deed == "equal":
+            lines += [plain("same", text) for text in old[start:end]]
+        elif end - start == last - first:
+            pairs = [marked(one, other) for one, other in zip(old[start:end], new[first:last], strict=True)]
+            lines += [gone for gone, _ in pairs] + [made for _, made in pairs]
+        else:
+            lines += [plain("gone", text) for text in old[start:end]] + [plain("new", text) for text in new[first:last]]
+    return lines
+
+
+def plain(kind: str, text: str) -> Line:
+    return Line(kind, text, ((text, False),))
+
+
+def marked(before: str, after: str) -> tuple[Line, Line]:
+    """A line and what it became, with the words that differ marked; all of it where little is alike."""
+    old, new = WORD.findall(before)[:WORDS_MOST], WORD.findall(after)[:WORDS_MOST]
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    if matcher.ratio() < ALIKE or "".join(old) != before or "".join(new) != after:
+        return plain("gone", before), plain("new", after)
+    gone, made = [], []
+    for deed, start, end, first, last in matcher.get_opcodes():
+        if start < end:
+            gone.append(("".join(old[start:end]), deed != "equal"))
+        if first < last:
+            made.append(("".join(new[first:last]), deed != "equal"))
+    return Line("gone", before, tuple(gone)), Line("new", after, tuple(made))

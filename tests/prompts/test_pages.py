@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from prompts.admin.differences import compared
 from prompts.models import Channel, Experiment, Prompt, PromptDraft
 from prompts.queries import current_deployment
 from prompts.services.publishing import point_channel, save_version, start_experiment, stop_experiment
@@ -49,6 +50,33 @@ def test_undo_is_a_reason_and_one_button(prompt, versions, acting):
     told = publisher.post(page(prompt, "channel/"), form, follow=True).content.decode()
     assert "Somebody else changed production" in told
     assert current_deployment(prompt, "production").seq == 3
+
+
+def test_whoever_publishes_from_a_page_that_is_old_is_told_instead_of_crossing_somebody(prompt, versions, acting):
+    publisher = acting("publisher")
+    shown = publisher.get(page(prompt)).content.decode()
+    assert '<input type="hidden" name="seq-production" value="0">' in shown
+    point_channel(prompt=prompt, channel="production", version=versions[1], actor="somebody else")
+    form = {"deed": "publish", "channel": "production", "version": "1", "seq-production": "0", "seq-staging": "0"}
+    told = publisher.post(page(prompt, "channel/"), form, follow=True).content.decode()
+    assert "Somebody else changed production meanwhile" in told
+    assert current_deployment(prompt, "production").version == versions[1]
+    publisher.post(page(prompt, "channel/"), form | {"channel": "staging"})
+    assert current_deployment(prompt, "staging").version == versions[0]
+
+
+def test_the_words_that_differ_are_marked_and_lines_that_share_little_are_not(prompt):
+    lines = compared("You are kind.\nBe brief", "You are very kind.\nSomething else entirely")
+    assert [(line.kind, line.text) for line in lines] == [
+        ("gone", "You are kind."),
+        ("gone", "Be brief"),
+        ("new", "You are very kind."),
+        ("new", "Something else entirely"),
+    ]
+    assert lines[0].pieces == (("You are ", False), ("kind.", False))
+    assert lines[2].pieces == (("You are ", False), ("very ", True), ("kind.", False))
+    assert lines[3].pieces == (("Something else entirely", False),)
+    assert [line.kind for line in compared("a\nb", "a\nx\ny\nb")] == ["same", "new", "new", "same"]
 
 
 def test_a_version_is_published_and_withdrawn(prompt, versions, acting):

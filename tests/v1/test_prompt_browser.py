@@ -269,3 +269,76 @@ def experiment(gateway: Installation, page: Any) -> None:
     page.locator("details[open] input[name=reason]").fill("warmer")
     page.get_by_role("button", name="Conclude").click()
     page.get_by_text("staging serves version 2 from now on").wait_for()
+
+
+FOCUSED = """() => {
+  const at = document.activeElement, style = getComputedStyle(at), box = at.closest(".cm-editor");
+  const seen = (each) => each.outlineStyle !== "none" || each.boxShadow !== "none";
+  return {
+    name: at.getAttribute("aria-label") || (at.labels && at.labels[0] && at.labels[0].innerText) || at.innerText || at.id,
+    id: at.id,
+    seen: seen(style) || (box !== null && seen(getComputedStyle(box))),
+  };
+}"""
+
+
+def tab_to(page: Any, name: str) -> None:
+    """Press Tab until what is called so, or has this id, has the focus. Wherever it stops on the way, that can be seen."""
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(FOCUSED)
+        assert focused["seen"], f"nothing shows that {focused} has the focus"
+        if name in (focused["name"].strip(), focused["id"]):
+            return
+    raise AssertionError(f"Tab never came to {name}")
+
+
+def write_by_keyboard(page: Any, text: str, message: str) -> None:
+    page.keyboard.press("w")
+    page.get_by_role("textbox", name="Message 2", exact=True).wait_for()
+    tab_to(page, "Message 2")
+    page.keyboard.press("Control+a")
+    page.keyboard.type(text)
+    tab_to(page, "message")
+    page.keyboard.type(message)
+    page.keyboard.press("Control+s")
+    page.wait_for_url("**/change/")
+
+
+def test_everything_can_be_done_without_a_mouse(gateway, page) -> None:
+    page.goto(f"{gateway.url}/admin/prompts/prompt/add/")
+    page.wait_for_load_state()
+    if page.locator("select[name=workspace] option[selected]").count() == 0:
+        page.locator(".select2-selection").first.focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("option", name="acme").wait_for()
+        page.keyboard.press("Enter")
+    tab_to(page, "id_name")
+    page.keyboard.type("letter")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/prompts/prompt/**")
+    page.goto(f"{gateway.url}/admin/prompts/prompt/")
+    page.get_by_role("link", name="letter").first.focus()
+    page.keyboard.press("Enter")
+    page.locator("#keys").wait_for()
+    assert "w write" in page.locator("#keys").inner_text()
+
+    write_by_keyboard(page, "Dear reader", "the first words")
+    page.keyboard.press("p")
+    tab_to(page, "Publish v1")
+    page.keyboard.press("Enter")
+    page.get_by_text("production serves version 1 from now on").wait_for()
+    write_by_keyboard(page, "Hello", "shorter")
+    page.keyboard.press("p")
+    page.keyboard.press("Escape")
+    assert page.evaluate(FOCUSED)["name"] == "Publish"
+    page.keyboard.press("p")
+    tab_to(page, "Publish v2")
+    page.keyboard.press("Enter")
+    page.get_by_text("production serves version 2 from now on").wait_for()
+    page.keyboard.press("u")
+    page.keyboard.press("Enter")  # in the reason, which is filled in
+    page.get_by_text("production serves version 1 from now on").wait_for()
+    page.keyboard.press("d")
+    page.get_by_text("Hello").first.wait_for()
+    assert page.wrong == []

@@ -163,3 +163,100 @@ def test_a_megabyte_of_template_syntax_and_script_stands_literally(gateway, api,
     answer = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=head, timeout=60)
     assert (answer.status_code, len(text) > 1_000_000) == (200, True), answer.text[:500]
     assert upstream.meter.readings[-1].body["messages"][0]["content"] == f"one {text}"
+
+
+PEOPLE_SCRIPT = """
+from django.contrib.auth.models import User
+from tenants.services.tokens import issue_token
+for number in range(8):
+    user = User.objects.create_superuser(f"p{number}", f"p{number}@example.com", "a-good-password")
+    print(issue_token(user=user, name="test").secret)
+"""
+
+
+@pytest.fixture(scope="module")
+def people(gateway: Installation) -> Iterator[list[httpx.Client]]:
+    """Eight people with a token each; p0 to p7."""
+    tokens = gateway.manage("shell", "-v", "0", "-c", PEOPLE_SCRIPT).stdout.strip().splitlines()[-8:]
+    clients = [
+        httpx.Client(base_url=f"{gateway.url}/api/", headers={"authorization": f"Bearer {token}"}, timeout=60)
+        for token in tokens
+    ]
+    yield clients
+    for client in clients:
+        client.close()
+
+
+def page_of(gateway: Installation, person: str) -> httpx.Client:
+    """The pages as this person sees them, signed in."""
+    client = httpx.Client(base_url=gateway.url, timeout=60, follow_redirects=True)
+    client.get("/admin/login/")
+    told = {"username": person, "password": "a-good-password", "csrfmiddlewaretoken": client.cookies["csrftoken"]}
+    client.post("/admin/login/?next=/admin/", data=told, headers={"referer": gateway.url}).raise_for_status()
+    return client
+
+
+def ask(client: httpx.Client, path: str, told: dict) -> httpx.Response:
+    head = {"x-csrftoken": client.cookies["csrftoken"], "referer": str(client.base_url)}
+    return client.post(path, json=told, headers=head)
+
+
+def test_of_editors_who_save_on_top_of_the_same_version_one_wins_and_nobodys_words_are_lost(
+    gateway, api, people
+) -> None:
+    url = prompt_url(api).replace("prompts/", "/admin/prompts/prompt/")
+    versions = api.get("prompt-versions/", params={"prompt__name": "summary", "page_size": 200}).json()["results"]
+    newest = max(row["number"] for row in versions)
+    editors = [page_of(gateway, f"p{number}") for number in range(6)]
+
+    def words(number: int) -> dict:
+        return {"messages": [{"role": "user", "content": f"editor {number} says {{{{x}}}}"}], "route": "chat"}
+
+    def keep(number: int) -> int:
+        told = {"words": words(number), "sample": {}, "rev": 0, "base": newest}
+        return ask(editors[number], f"{url}write/draft/", told).status_code
+
+    def save(number: int) -> tuple[int, str]:
+        told = {"words": words(number), "message": f"by p{number}", "base": newest}
+        answer = ask(editors[number], f"{url}write/save/", told)
+        return answer.status_code, answer.text
+
+    with ThreadPoolExecutor(6) as together:
+        assert set(together.map(keep, range(6))) == {200}
+        got = list(together.map(save, range(6)))
+    assert Counter(status for status, _ in got) == {201: 1, 409: 5}, got
+    assert all("was saved meanwhile" in text for status, text in got if status == 409)
+    for number, (status, _) in enumerate(got):
+        if status == 409:  # the draft is still there, and can be saved to come after the winner's
+            assert f"editor {number} says" in editors[number].get(f"{url}write/").text
+            told = {"words": words(number), "message": "after it", "base": newest, "anyway": True}
+            assert ask(editors[number], f"{url}write/save/", told).status_code == 201
+    after = api.get("prompt-versions/", params={"prompt__name": "summary", "page_size": 200}).json()["results"]
+    said = {row["messages"][0]["content"] for row in after}
+    assert {f"editor {number} says {{{{x}}}}" for number in range(6)} <= said
+    for editor in editors:
+        editor.close()
+
+
+def test_reviewers_who_decide_at_once_are_all_heard_and_one_who_asks_for_changes_holds_it_back(api, people) -> None:
+    url = prompt_url(api)
+    rules = {"workspace": "acme", "name": "guarded", "is_protected": True, "required_approvals": 2}
+    api.post("channels/", json=rules).raise_for_status()
+
+    def review(number: int) -> int:
+        decision = {"decision": "change", "comment": "no"} if number == 3 else {"decision": "approve"}
+        return people[number].post(f"{url}review/", json={"channel": "guarded", "version": 1, **decision}).status_code
+
+    def publish() -> httpx.Response:
+        return api.post(f"{url}deploy/", json={"channel": "guarded", "version": 1, "expected_seq": 0})
+
+    with ThreadPoolExecutor(8) as together:
+        assert list(together.map(review, range(8))) == [201] * 8
+    refused = publish()
+    assert (refused.status_code, "p3 asked for changes" in refused.text) == (400, True), refused.text
+    people[3].post(f"{url}review/", json={"channel": "guarded", "version": 1, "decision": "approve"}).raise_for_status()
+    with ThreadPoolExecutor(4) as together:
+        got = Counter(each.status_code for each in together.map(lambda _: publish(), range(4)))
+    assert got == {201: 1, 409: 3}
+    found = api.get("deployments/", params={"prompt__name": "summary", "channel": "guarded"}).json()["results"]
+    assert [(row["seq"], row["approvals"]) for row in found] == [(1, [f"p{number}" for number in range(8)])]
