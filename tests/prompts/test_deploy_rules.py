@@ -7,10 +7,10 @@ from django.core.management import call_command
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from prompts.compiler import snapshot
-from prompts.models import Channel, Deployment, Prompt, SuiteResult
+from prompts.models import Channel, Deployment, Experiment, Prompt, SuiteResult
 from prompts.queries import current_deployment
-from prompts.services.publishing import point_channel, save_version, undo, undone
-from prompts.services.reviewing import give_review
+from prompts.services.publishing import change_weights, point_channel, save_version, undo, undone
+from prompts.services.reviewing import give_review, record_result
 from tenants.models import Workspace
 from tests.prompts.conftest import words
 
@@ -127,6 +127,51 @@ def test_the_database_asks_for_each_required_suite_itself(prompt, versions, prot
     refused()
     result("golden")
     assert create(prompt, first, 1, action=action).seq == 1
+
+
+@pytest.fixture
+def guarded(prompt, versions) -> Experiment:
+    """An experiment on protected production whose control is approved, and whose second arm is not."""
+    Channel.objects.create(workspace=prompt.workspace, name="production", is_protected=True, required_suites=["golden"])
+    give_review(version=versions[0], channel="production", reviewer="bob", decision="approve")
+    record_result(version=versions[0], suite="golden", verdict="passed")
+    arms = [
+        {"name": "control", "version": 1, "weight": 5000, "ranges": [[0, 5000]]},
+        {"name": "new", "version": 2, "weight": 5000, "ranges": [[5000, 10_000]]},
+    ]
+    return Experiment.objects.create(prompt=prompt, name="warmth", salt="s", arms=arms)
+
+
+def test_every_arm_of_an_experiment_needs_what_its_channel_asks_for(prompt, versions, guarded):
+    def begin():
+        return create(prompt, versions[0], 1, action="experiment", experiment=guarded)
+
+    with pytest.raises(IntegrityError, match="lacks approvals"):
+        begin()
+    give_review(version=versions[1], channel="production", reviewer="bob", decision="approve")
+    with pytest.raises(IntegrityError, match="a suite that it requires has not passed"):
+        begin()
+    record_result(version=versions[1], suite="golden", verdict="passed")
+    assert begin().seq == 1
+
+
+def test_an_experiment_that_has_begun_keeps_its_versions_and_may_share_out_anew(prompt, versions, guarded):
+    third = save_version(prompt=prompt, words=words("three {{x}}"))
+    guarded.arms[1]["version"] = 1  # before it begins they may change
+    guarded.save()
+    create(prompt, versions[0], 1, action="experiment", experiment=guarded)
+
+    for change in ({"version": third.number}, {"version": 2}):
+        other = Experiment.objects.get(pk=guarded.pk)
+        other.arms[1] |= change
+        with pytest.raises(IntegrityError, match="keeps its versions"), transaction.atomic():
+            other.save()
+    other = Experiment.objects.get(pk=guarded.pk)
+    other.channel = "staging"
+    with pytest.raises(IntegrityError, match="keeps its versions"), transaction.atomic():
+        other.save()
+    change_weights(experiment=guarded, weights={"control": 1000, "new": 9000})
+    assert [arm["weight"] for arm in Experiment.objects.get().arms] == [1000, 9000]
 
 
 def test_a_list_of_suites_that_can_not_be_read_lets_nothing_through(prompt, versions, protected):
