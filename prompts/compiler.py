@@ -4,6 +4,7 @@ from collections import defaultdict
 from types import MappingProxyType
 from typing import Any
 
+from gateway.core.conditions import predicate
 from prompts.models import Experiment, Prompt, PromptVersion
 from prompts.queries import current_deployments
 from prompts.rendering import VersionView, compile_version
@@ -59,4 +60,4 @@ def experiment_view(row: Experiment | None) -> ExperimentView | None:
     arms = tuple(
         ArmView(arm["name"], arm["version"], tuple((start, end) for start, end in arm["ranges"])) for arm in row.arms
     )
-    return ExperimentView(row.name, row.unit, row.salt, arms)
+    return ExperimentView(row.name, row.unit, row.salt, arms, tuple(map(predicate, row.eligible)))

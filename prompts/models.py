@@ -1,17 +1,34 @@
 """The words: prompts, drafts, versions that never change, who approved them, and what each channel serves."""
 
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 from simple_history.models import HistoricalRecords
 
+from gateway.core.conditions import METADATA, TEXTS, problems
 from prompts.statistics import METRICS
 from tenants.history import ConfigManager
 from tenants.models import Workspace
 from tenants.models.outbox import OutboxMessage
+
+
+def check_eligible(conditions: Any) -> None:
+    """Raises ValidationError where these are no conditions, or ask what is not known when a prompt is rendered."""
+    wrong = [f"eligible{problem}" for problem in problems(conditions)]
+    if not wrong:
+        asked = [condition["field"] for condition in conditions]
+        wrong = [
+            f"{field} can't decide who takes part: there are {', '.join(TEXTS)} and metadata.NAME"
+            for field in asked
+            if field not in TEXTS and not field.startswith(METADATA)
+        ]
+    if wrong:
+        raise ValidationError(wrong)
 
 
 class Prompt(models.Model):
@@ -254,6 +271,12 @@ class Experiment(models.Model):
         max_length=10, choices=METRICS, default="errors", help_text="What decides which arm is better."
     )
     min_sample = models.PositiveIntegerField(default=100, help_text="No verdict before every arm has so many units.")
+    eligible = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[check_eligible],
+        help_text='Who takes part, e.g. [{"field": "metadata.plan", "is": "pro"}]; all must hold. Others get the control.',
+    )
     shared_at = models.DateTimeField(
         default=timezone.now, editable=False, help_text="Since when the shares are as they are: figures begin here."
     )

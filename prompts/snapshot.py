@@ -1,8 +1,9 @@
 """What the path of a call reads of this app: shapes only, frozen."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from prompts.rendering import VersionView
 
@@ -20,12 +21,17 @@ class ArmView:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentView:
-    """A running experiment. `unit`: user, session or key. Calls without that unit are served the first arm, unmarked."""
+    """A running experiment. `unit`: user, session or key.
+
+    Calls without that unit, and those of which not all of `eligible` holds (a field and its test each), are served the
+    first arm, unmarked.
+    """
 
     name: str
     unit: str
     salt: str
     arms: tuple[ArmView, ...]
+    eligible: tuple[tuple[str, Callable[[Any], bool]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

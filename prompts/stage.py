@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.call import Call
+from gateway.core.conditions import METADATA
 from gateway.core.errors import InvalidRequest, NotFound
 from gateway.core.forms import Form, Writer
 from prompts.rendering import VersionView
@@ -138,9 +139,12 @@ def not_found(message: str, known: Mapping[Any, Any]) -> NotFound:
 
 
 def arm_for(call: Call, experiment: ExperimentView) -> tuple[ArmView, bool]:
-    """The arm that this call's unit always gets, and whether it counts: a call without its unit gets the first arm."""
+    """The arm that this call's unit always gets, and whether it counts.
+
+    A call without its unit, or that may not take part, gets the first arm and does not count.
+    """
     unit = unit_of(call, experiment.unit)
-    if not unit:
+    if not unit or not all(test(fact(call, field)) for field, test in experiment.eligible):
         return experiment.arms[0], False
     at = place(experiment.salt, unit)
     for arm in experiment.arms:
@@ -155,6 +159,25 @@ def unit_of(call: Call, unit: str) -> str:
     if unit == "session":
         return call.controls.session_id
     return call.caller.key_id if call.caller is not None else ""
+
+
+def fact(call: Call, field: str) -> tuple[str, ...]:
+    """What a condition on who takes part asks of a call: the values of the field, none where it has none."""
+    caller, controls = call.caller, call.controls
+    if field.startswith(METADATA):
+        value = controls.metadata.get(field.removeprefix(METADATA))
+        found: tuple[Any, ...] = tuple(value) if isinstance(value, list) else () if value is None else (value,)
+        return tuple("true" if each is True else "false" if each is False else str(each) for each in found)
+    if field == "tag":
+        return tuple(controls.tags)
+    known = {
+        "user": controls.user,
+        "form": call.form.name,
+        "key": caller.key if caller is not None else "",
+        "team": caller.team if caller is not None else "",
+        "workspace": caller.workspace if caller is not None else "",
+    }
+    return (known[field],) if known[field] else ()
 
 
 def place(salt: str, unit: str) -> int:

@@ -11,6 +11,7 @@ from django.urls import path as url
 from django.urls import reverse
 from unfold.decorators import display
 
+from gateway.core.conditions import told
 from prompts.admin.pages import CHANNELS, find, show
 from prompts.models import Experiment
 from prompts.services.publishing import (
@@ -80,6 +81,7 @@ class ExperimentAdmin(ScopedHistoryAdmin):
             title=experiment.name,
             experiment=experiment,
             is_open=is_open,
+            who=[told(condition) for condition in experiment.eligible],
         )
 
     def act(self, request: HttpRequest, pk: str) -> HttpResponse:
@@ -166,10 +168,20 @@ def begin_page(request: HttpRequest, page: Any, pk: str) -> HttpResponse:
         arms=arms,
         numbers=numbers,
         given=given,
+        eligible=[given.get("eligible-field", ""), given.get("eligible-value", "")],
         channels=CHANNELS,
         units=Experiment.UNITS,
         metrics=Experiment.METRICS,
     )
+
+
+def who(given: Any) -> list[dict[str, Any]]:
+    """The condition on who takes part, where the form has one: several values, with commas between, are any of them."""
+    field, text = given.get("eligible-field", "").strip(), given.get("eligible-value", "")
+    values = [each.strip() for each in text.split(",") if each.strip()]
+    if not values:
+        return []
+    return [{"field": field, "none_of" if given.get("eligible-how") == "not" else "one_of": values}]
 
 
 def described(prompt: Any, given: Any) -> Experiment:
@@ -180,15 +192,15 @@ def described(prompt: Any, given: Any) -> Experiment:
         if weight and number.isdecimal():
             name = given.get(f"name-{at}", "").strip() or f"arm{at + 1}"
             arms.append({"name": name, "version": int(number), "weight": points(weight)})
-    told: dict[str, Any] = {}
+    guards: dict[str, Any] = {}
     for name in GUARDS:
         text = given.get(name, "").strip().replace(",", ".")
         try:
-            told[name] = Decimal(text) / POINTS if text else None
+            guards[name] = Decimal(text) / POINTS if text else None
         except InvalidOperation:
             raise ValidationError({name: f"{text!r} is no number of per cents."}) from None
-    if told["guard_error_rate"] is None:
-        del told["guard_error_rate"]
+    if guards["guard_error_rate"] is None:
+        del guards["guard_error_rate"]
     sample = given.get("min_sample", "").strip() or "100"
     if not sample.isdecimal() or len(sample) > 9:
         raise ValidationError({"min_sample": "Say how many units each arm needs: a whole number."})
@@ -200,5 +212,6 @@ def described(prompt: Any, given: Any) -> Experiment:
         metric=given.get("metric", "errors"),
         min_sample=int(sample),
         arms=arms,
-        **told,
+        eligible=who(given),
+        **guards,
     )

@@ -164,15 +164,17 @@ class StartingSerializer(serializers.ModelSerializer[Experiment]):
     name = serializers.RegexField(r"\A[\w.-]{1,60}\Z")
     unit = serializers.RegexField(r"\A(user|session|key)\Z", default="user", help_text="user, session or key")
     arms = ArmSerializer(many=True)
+    eligible = serializers.ListField(child=serializers.DictField(), required=False, max_length=10)
 
     class Meta:
         model = Experiment
-        fields = ["name", "channel", "unit", "arms", *GUARDS, "metric", "min_sample"]
+        fields = ["name", "channel", "unit", "arms", "eligible", *GUARDS, "metric", "min_sample"]
         validators: ClassVar[list[Any]] = []
 
 
 class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
     unit = serializers.CharField(read_only=True)
+    eligible = serializers.ListField(child=serializers.DictField(), read_only=True)
     prompt = serializers.CharField(source="prompt.name", read_only=True)
     workspace = serializers.CharField(source="prompt.workspace.name", read_only=True)
 
@@ -186,6 +188,7 @@ class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
             "name",
             "unit",
             "arms",
+            "eligible",
             *GUARDS,
             "metric",
             "min_sample",

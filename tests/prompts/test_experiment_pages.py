@@ -20,6 +20,8 @@ FORM = {
     "min_sample": "50",
     "guard_error_rate": "2,5",
     "guard_cost": "50",
+    "eligible-field": "metadata.plan",
+    "eligible-value": "pro, team",
 }
 
 
@@ -34,6 +36,8 @@ def test_it_is_begun_shared_out_paused_and_concluded(prompt, versions, acting): 
     row = Experiment.objects.get()
     assert (row.state, row.unit, row.metric, row.min_sample) == ("running", "session", "cost", 50)
     assert (str(row.guard_error_rate), str(row.guard_cost), row.guard_latency) == ("0.0250", "0.5000", None)
+    assert row.eligible == [{"field": "metadata.plan", "one_of": ["pro", "team"]}]
+    assert "only where metadata.plan one of pro, team" in shown
     assert ("No call was counted yet" in shown, "No verdict yet" in shown) == (True, True)
     assert "shorter" in publisher.get(page(prompt)).content.decode()
     before = row.shared_at

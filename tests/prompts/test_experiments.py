@@ -1,11 +1,15 @@
 """Sharing out and judging: sticky places, shares that grow outwards, verdicts that hold however often one looks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from django.core.exceptions import ValidationError
 
 from gateway.core.call import Call, Caller, Controls
+from gateway.core.conditions import predicate
 from gateway.edge.chat import Chat
+from prompts.models import check_eligible
 from prompts.rendering import compile_version
 from prompts.shares import PLACES, reallocated
 from prompts.snapshot import ArmView, ChannelView, ExperimentView, PromptsSnapshot, PromptView
@@ -67,6 +71,42 @@ def test_a_unit_always_gets_the_same_arm_and_units_spread_as_meant():
 
 def test_a_call_without_its_unit_gets_the_control_and_is_not_counted():
     assert arm_for(call(""), HALVES) == (HALVES.arms[0], False)
+
+
+@pytest.mark.parametrize(
+    ("condition", "takes_part"),
+    [
+        ({"field": "metadata.plan", "is": "pro"}, True),
+        ({"field": "metadata.plan", "is": "free"}, False),
+        ({"field": "metadata.plan", "is_not": "free"}, True),
+        ({"field": "metadata.other", "is": "pro"}, False),
+        ({"field": "metadata.seats", "one_of": [5, 7]}, True),
+        ({"field": "metadata.beta", "is": True}, True),
+        ({"field": "tag", "one_of": ["blue", "red"]}, True),
+        ({"field": "tag", "none_of": ["red"]}, False),
+        ({"field": "key", "is": "web"}, True),
+        ({"field": "team", "is": "search"}, False),
+        ({"field": "user", "is_not": "u1"}, False),
+        ({"field": "form", "is": "chat"}, True),
+    ],
+)
+def test_who_may_not_take_part_gets_the_control_and_is_not_counted(condition, takes_part):
+    check_eligible([condition])
+    asked = call("u1")
+    asked.controls = Controls(user="u1", metadata={"plan": "pro", "seats": 5, "beta": True}, tags=("red",))
+    asked.caller = Caller("1", "acme", "2", "web")
+    asked_of = replace(HALVES, eligible=(predicate(condition),))
+    arm, is_counted = arm_for(asked, asked_of)
+    assert is_counted is takes_part
+    assert arm == (arm_for(asked, HALVES)[0] if takes_part else HALVES.arms[0])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"field": "context_tokens", "at_most": 5}, {"field": "plan", "is": "x"}, {"field": "key"}, 3]
+)
+def test_what_can_not_be_known_when_a_prompt_is_rendered_decides_nothing(wrong):
+    with pytest.raises(ValidationError):
+        check_eligible([wrong])
 
 
 def test_the_tail_of_chi_squared_is_as_in_the_tables():
