@@ -131,6 +131,7 @@ def test_what_the_editor_can_not_read_is_told(prompt, acting, body):
 def test_differences_show_messages_and_settings_and_run_nothing(prompt, versions, acting):
     save_version(prompt=prompt, words=words(EVIL, parameters={"temperature": 1}))
     shown = acting("viewer").get(page(prompt, "diff/?a=2&b=3")).content.decode()
+    shown = shown.replace("<mark>", "").replace("</mark>", "")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;{{x}}" in shown
     assert (EVIL in shown, "Parameters" in shown) == (False, True)
     assert acting("viewer").get(page(prompt, "diff/?a=99&b=1")).status_code == 404
