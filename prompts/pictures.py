@@ -47,7 +47,14 @@ class Picture:
 
 def pictured(judgement: Judgement) -> Picture:
     drawn = [found for name in METRICS if (found := draw(judgement, name)) is not None]
-    return Picture(judgement, drawn, f"{PERCENT * judgement.split:.2g} %")
+    return Picture(judgement, drawn, likelihood(judgement.split))
+
+
+def likelihood(share: float) -> str:
+    """A probability as people read it: more digits the nearer it is to none."""
+    return (
+        f"{PERCENT * share:.0f} %" if share >= 0.1 else f"{PERCENT * share:.2g} %"
+    )  # from 10 % on two digits are whole
 
 
 def draw(judgement: Judgement, metric: str) -> Drawn | None:
@@ -108,7 +115,13 @@ def said(metric: str, value: float, *, sign: bool = False) -> str:
     if unit == "share":
         return f"{mark}{PERCENT * size:.1f} %"
     if unit == "nano-dollars":
-        return f"{mark}${dollars(round(size))}"
+        return f"{mark}${dollars(three_digits(round(size)))}"
     if unit == "ms":
         return f"{mark}{size:,.0f} ms"
     return f"{mark}{size:.2f}" if unit == "score" else f"{mark}{size:,.0f}"
+
+
+def three_digits(nanos: int) -> int:
+    """The amount with three digits that say something: a mean's further ones don't."""
+    lost = max(0, len(str(nanos)) - 3)
+    return round(nanos, -lost)
