@@ -87,7 +87,15 @@
     }));
   }
 
-  async function refresh() {
+  // One at a time: a second that went out before the first came back would be told that another window keeps the draft.
+  let running = null, again = false, saving = false;
+  function refresh() {
+    if (saving) return;
+    if (running) { again = true; return; }
+    running = look().finally(() => { running = null; if (again) { again = false; soon(); } });
+  }
+
+  async function look() {
     let said;
     byId("trouble").textContent = "";
     try { said = words(); } catch (error) { byId("trouble").textContent = error.message; return; }
@@ -124,8 +132,12 @@
     let said;
     try { said = words(); } catch (error) { byId("wrong").textContent = error.message; return; }
     clearTimeout(timer);
+    if (saving) return;
+    saving = true;
+    await running; // a draft that is kept after the version was saved would come up again as if it were newer
     const saved = await ask("save", { words: said, base: state.base, message: byId("message").value, anyway });
     if (saved.ok) { window.location.assign(saved.url); return; }
+    saving = false;
     anyway = saved.status === 409;
     byId("wrong").textContent = (saved.errors || []).join(" ");
   }

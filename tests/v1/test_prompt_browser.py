@@ -21,7 +21,7 @@ from tests.upstream.server import Upstream
 CHROMIUM = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else shutil.which("chromium")
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
 ]
 EVIL = "<script>document.title = 'run'</script>{{secret}}"

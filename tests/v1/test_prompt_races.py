@@ -13,7 +13,7 @@ import pytest
 from tests.installation import KEY, Installation
 from tests.upstream.server import Upstream
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 PEOPLE = int(os.environ.get("PEOPLE", "50"))
 CONFIGURATION = """
 version: 1
@@ -71,8 +71,11 @@ def prompt_url(api: httpx.Client) -> str:
     return f"prompts/{found['results'][0]['id']}/"
 
 
+PRODUCTION = {"prompt__name": "summary", "channel": "production", "page_size": 200}
+
+
 def seqs(api: httpx.Client) -> list[int]:
-    rows = api.get("deployments/", params={"prompt__name": "summary", "page_size": 200}).json()["results"]
+    rows = api.get("deployments/", params=PRODUCTION).json()["results"]
     return sorted(row["seq"] for row in rows)
 
 
