@@ -92,7 +92,7 @@
   function refresh() {
     if (saving) return;
     if (running) { again = true; return; }
-    running = look().finally(() => { running = null; if (again) { again = false; soon(); } });
+    running = look().catch(() => { byId("kept").textContent = "The gateway can't be reached: the draft is not kept yet."; soon(5000); }).finally(() => { running = null; if (again) { again = false; soon(); } });
   }
 
   async function look() {
@@ -124,7 +124,7 @@
     if (models.length) byId("tokens").textContent = `about ${tokens} tokens in · ${models.map((each) => `${each.model}: $${each.cost_usd}`).join(", ")} with ${output} out`;
   }
 
-  function soon() { clearTimeout(timer); timer = setTimeout(refresh, 350); }
+  function soon(wait = 350) { clearTimeout(timer); timer = setTimeout(refresh, wait); }
 
   let anyway = false;
   async function save() {
@@ -135,7 +135,8 @@
     if (saving) return;
     saving = true;
     await running; // a draft that is kept after the version was saved would come up again as if it were newer
-    const saved = await ask("save", { words: said, base: state.base, message: byId("message").value, anyway });
+    const unreached = { errors: ["The gateway can't be reached. Your text is still here: save again."] };
+    const saved = await ask("save", { words: said, base: state.base, message: byId("message").value, anyway }).catch(() => unreached);
     if (saved.ok) { window.location.assign(saved.url); return; }
     saving = false;
     anyway = saved.status === 409;
