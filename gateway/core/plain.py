@@ -113,7 +113,10 @@ class _Runs(dict[str, str]):
 
     def __missing__(self, run: str) -> str:
         if (shown := _fold_evenly(run)) is None:
-            shown = "".join([self.clusters[run[first:last]] for first, last in _clusters(run)])
+            if any(map(unicodedata.combining, set(run))):
+                shown = "".join([self.clusters[run[first:last]] for first, last in _clusters(run)])
+            else:
+                shown = "".join(map(self.clusters.__getitem__, run))
         self[run] = shown
         return shown
 
