@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-import redis
 from django.db import transaction
 from django.db.models import Sum
 
@@ -71,6 +70,8 @@ def as_line(entry: Entry, settled: set[str]) -> dict[str, Any]:
 
 def counters_off(url: str) -> str:
     """What is wrong with the shared counters and what to do; empty when nothing is. Raises RedisError."""
+    import redis  # noqa: PLC0415 - optional: only where REDIS_URL is set
+
     with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, decode_responses=True) as client:
         epoch = client.get("tg:epoch")
         if not epoch:

@@ -27,7 +27,7 @@ from gateway.edge.drain import Drain, end_with  # noqa: E402
 from gateway.edge.endpoints import FORMS  # noqa: E402
 from gateway.edge.websocket import PATH as SOCKETS_PATH  # noqa: E402
 from gateway.edge.websocket import Sockets  # noqa: E402
-from gateway.routing.hints import watch  # noqa: E402
+from gateway.routing.checks import watch  # noqa: E402
 from gateway.runtime import Runtime, open_traces, ready  # noqa: E402
 from gateway.telemetry.metrics import Metrics  # noqa: E402
 

@@ -5,18 +5,16 @@ import os
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
-
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING, Any
 
 from budgets.courier import Courier
-from budgets.ledger.keeper import Keeper
 from budgets.ledger.memory import MemoryLedger
-from budgets.ledger.redis import LUA, RedisLedger
 from budgets.running import Watch
-from gateway.counters.batch import LIMITS, RedisBatch, script_of
 from gateway.counters.memory import MemoryCounters
-from gateway.counters.redis import RedisCounters
+
+if TYPE_CHECKING:
+    from budgets.ledger.keeper import Keeper
+    from budgets.ledger.redis import RedisLedger
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +30,10 @@ class Counting:
     background: list[Any]
 
 
-def join(keeper: Keeper, ledger: RedisLedger) -> None:
+def join(keeper: "Keeper", ledger: "RedisLedger") -> None:
     """Come to counters that can be trusted before the first call, also where another worker is making them just now."""
+    from redis.exceptions import RedisError  # noqa: PLC0415 - optional: only where REDIS_URL is set
+
     until = time.monotonic() + JOIN_SECONDS
     try:
         keeper.turn()
@@ -50,6 +50,11 @@ def start_counting(redis_url: str, *, workers: int = 1) -> Counting:
     if not redis_url:
         ledger = MemoryLedger()
         return Counting(MemoryCounters(), ledger, [Watch(ledger, worker), Courier()])
+    from budgets.ledger.keeper import Keeper  # noqa: PLC0415 - optional: only where REDIS_URL is set
+    from budgets.ledger.redis import LUA, RedisLedger  # noqa: PLC0415 - optional, as above
+    from gateway.counters.batch import LIMITS, RedisBatch, script_of  # noqa: PLC0415 - optional, as above
+    from gateway.counters.redis import RedisCounters  # noqa: PLC0415 - optional, as above
+
     script = script_of(LIMITS, LUA)
     batch = RedisBatch(redis_url, script)
     shared = RedisLedger(batch, worker)

@@ -18,12 +18,9 @@ from budgets.services.spending import book_records
 from gateway import reload
 from gateway.caching.local import LocalModel, NoLocalModel, load
 from gateway.caching.memory import MemoryStore
-from gateway.caching.redis import CACHE, RedisStore
-from gateway.caching.redis import TIMEOUT_SECONDS as CACHE_SECONDS
 from gateway.caching.vectors import VectorTable
 from gateway.configuration import Services, current
 from gateway.core.call import Target
-from gateway.counters.batch import RedisBatch, script_of
 from gateway.counting import start_counting
 from gateway.guards import TableGuards
 from gateway.providers import demo
@@ -35,6 +32,7 @@ from gateway.telemetry.shared import Shared
 from gateway.telemetry.tail import tail
 
 if TYPE_CHECKING:
+    from gateway.caching.redis import RedisStore
     from gateway.telemetry.export import Export
     from gateway.telemetry.traces import Traces
 
@@ -106,11 +104,14 @@ class Runtime:
         connections.close_all()
 
 
-def open_store() -> MemoryStore | RedisStore:
+def open_store() -> "MemoryStore | RedisStore":
     """Where answers are kept: in this process, or together with the other workers in Redis."""
     if not settings.REDIS_URL:
         return MemoryStore(settings.CACHE_MEMORY_BYTES)
-    batch = RedisBatch(settings.REDIS_URL, script_of(CACHE), timeout_s=CACHE_SECONDS)
+    from gateway.caching.redis import CACHE, TIMEOUT_SECONDS, RedisStore  # noqa: PLC0415 - optional: only where REDIS_URL is set
+    from gateway.counters.batch import RedisBatch, script_of  # noqa: PLC0415 - optional, as above
+
+    batch = RedisBatch(settings.REDIS_URL, script_of(CACHE), timeout_s=TIMEOUT_SECONDS)
     store = RedisStore(batch, settings.KEYRING)
     if has_table():
         given = settings.DATABASES["default"]

@@ -53,3 +53,13 @@ class Checks:
             alive = False
         if not alive and circuit.state is OPEN:
             circuit.hold_open(time.monotonic(), OPEN_SECONDS, "it did not answer an active check")
+
+
+async def watch(upstream: Upstream, redis_url: str) -> None:
+    """All that looks after providers' health beside the calls, until cancelled."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(Checks(upstream).run())
+        if redis_url:
+            from gateway.routing.hints import Hints  # noqa: PLC0415 - optional: only where REDIS_URL is set
+
+            tasks.create_task(Hints(upstream.health, redis_url).run())

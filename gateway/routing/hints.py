@@ -16,9 +16,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from gateway.routing.breaker import CLOSED, OPEN, OPEN_SECONDS, Circuit
-from gateway.routing.checks import Checks
 from gateway.routing.health import Health
-from gateway.routing.send import Upstream
 
 log = logging.getLogger(__name__)
 
@@ -100,11 +98,3 @@ class Hints:
             async for message in channel.listen():
                 if message["type"] == "message":
                     self.take(message["data"])
-
-
-async def watch(upstream: Upstream, redis_url: str) -> None:
-    """All that looks after providers' health beside the calls, until cancelled."""
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(Checks(upstream).run())
-        if redis_url:
-            tasks.create_task(Hints(upstream.health, redis_url).run())

@@ -1,6 +1,5 @@
 """Forgetting kept answers."""
 
-import redis
 from django.conf import settings
 from django.db import transaction
 
@@ -29,6 +28,8 @@ def erase_shared(purge: CachePurge) -> None:
 
 
 def _erase(workspace_id: str) -> None:
+    import redis  # noqa: PLC0415 - optional: only where REDIS_URL is set
+
     erase_questions(workspace_id=workspace_id)
     with redis.Redis.from_url(settings.REDIS_URL) as store:
         for key in store.scan_iter(match=f"{PREFIX}:{{{workspace_id}}}:*", count=500):

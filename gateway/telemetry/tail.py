@@ -15,9 +15,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-import redis
-import redis.asyncio
-from redis.exceptions import RedisError
 
 from audit.record import Record
 
@@ -125,6 +122,7 @@ class Tail:
         self.watchers: set[Watcher] = set()
         self._url = ""
         self._redis: Any = None
+        self._failures: tuple[type[Exception], ...] = (OSError,)  # how it shows that Redis does not answer
         self._is_watched, self._look_at = False, 0.0
         self._listening: asyncio.Task[None] | None = None
 
@@ -132,6 +130,9 @@ class Tail:
         """Share with the other processes from now on, where there is a Redis."""
         self._url = redis_url
         if redis_url:
+            import redis  # noqa: PLC0415 - optional: only where REDIS_URL is set
+
+            self._failures = (redis.RedisError, OSError)
             self._redis = redis.Redis.from_url(
                 redis_url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
             )
@@ -157,7 +158,9 @@ class Tail:
         if elsewhere:
             try:
                 self._redis.publish(CHANNEL, _encode(told))
-            except (RedisError, OSError, UnicodeEncodeError) as error:
+            except UnicodeEncodeError as error:
+                self._rest(error)
+            except self._failures as error:
                 self._rest(error)
 
     def _is_watched_elsewhere(self) -> bool:
@@ -169,7 +172,7 @@ class Tail:
             try:
                 ((_, listeners),) = self._redis.pubsub_numsub(CHANNEL)
                 self._is_watched = listeners > 0
-            except (RedisError, OSError) as error:
+            except self._failures as error:
                 self._rest(error)
         return self._is_watched
 
@@ -196,6 +199,8 @@ class Tail:
 
     async def _listen(self) -> None:
         """Bring what other processes tell to the watchers of this one, until the last of them leaves."""
+        import redis.asyncio  # noqa: PLC0415 - optional: only where REDIS_URL is set
+
         while True:
             try:
                 async with contextlib.AsyncExitStack() as stack:
@@ -206,7 +211,7 @@ class Tail:
                     async for message in channel.listen():
                         if message["type"] == "message":
                             self._take(message["data"])
-            except (RedisError, OSError):
+            except self._failures:
                 log.info("calls of other processes are not shown live: Redis does not answer")
             await asyncio.sleep(LOOK_SECONDS)
 
