@@ -69,6 +69,7 @@ def shared(configured: None, tmp_path: Path) -> Iterator[InProcess]:
     keeper = next(each for each in counting.background if isinstance(each, Keeper))
     while counting.ledger.is_fenced:  # until the counters are built from the ledger
         keeper.turn()
+    counting.counters.batch.timeout_s = 30.0  # a busy machine is not an outage
     running = InProcess(tmp_path / "journal", counters=counting.counters, ledger=counting.ledger)
     yield running
     running.journal.close(remove=True)
