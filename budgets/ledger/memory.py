@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from gateway.core.counters import Ask, Describe, Granted, Short, Spent, Wish
 from gateway.core.money import MILLION, part
 
-REMEMBERED = 200_000  # settled attempts, so that a late second settlement finds that it is one
+REMEMBERED = 5_000  # settled attempts, so that none is reserved twice; settling twice finds no hold anyway
+DOUBTS_REMEMBERED = 10_000  # for a late answer, which comes within a minute; without one the doubt stays charged
 
 
 class Bucket:
@@ -91,6 +92,8 @@ class MemoryLedger:
         if spent.in_doubt:
             hold.settled = spent
             self._doubtful[attempt] = hold
+            if len(self._doubtful) > DOUBTS_REMEMBERED:
+                del self._doubtful[next(iter(self._doubtful))]
         else:
             self._settled[attempt] = None
             if len(self._settled) > REMEMBERED:

@@ -154,6 +154,7 @@ class RedisLedger:
     def _remember(self, attempt: str, spent: Spent) -> None:
         hold = self.open.pop(attempt, None)
         if hold is not None:
+            hold.note = ""  # is for holds only, and longer than all the rest
             self.settled[attempt] = (time.monotonic(), hold, spent)
 
     async def freed(self, timeout_s: float) -> None:
