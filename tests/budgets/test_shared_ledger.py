@@ -18,7 +18,7 @@ from budgets.stage import held
 from gateway.core.call import Usage
 from gateway.core.counters import Ask, Granted, Short, Spent, StoreUnavailable, Wish
 from gateway.core.errors import BudgetExceeded, Unavailable
-from gateway.counters.batch import LIMITS, RedisBatch, script_of
+from gateway.counters.batch import LIMITS, TIMEOUT_SECONDS, RedisBatch, script_of
 from tenants.models import Workspace
 from tests.budgets.sample import MINI, ask, attempt, money, snapshot
 
@@ -44,7 +44,7 @@ class Worker:
     """A worker as a process would be, in this one."""
 
     def __init__(self, server, name):
-        self.batch = RedisBatch(server.url, SCRIPT)
+        self.batch = RedisBatch(server.url, SCRIPT, timeout_s=30.0)  # a busy machine is not an outage
         self.ledger = RedisLedger(self.batch, name)
         self.batch.heard, self.batch.restarted = self.ledger.heard, self.ledger.restarted
         self.keeper = Keeper(self.ledger, server.url, SCRIPT, lambda: self.batch.loop)
@@ -332,6 +332,7 @@ async def test_while_redis_hangs_nobody_waits_long_and_afterwards_what_is_owed_i
         running = ask("Hello", max_tokens=5)
         async with held(running, config):
             await running.hold.move(MINI)
+            one.batch.timeout_s = TIMEOUT_SECONDS
             own_redis.pause()
             for _ in range(4):
                 with pytest.raises(Unavailable) as refused:
