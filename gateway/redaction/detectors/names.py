@@ -16,11 +16,14 @@ _UPPER = "A-ZÀ-ÖØ-ÞĀĂĄĆČĎĐĒĘĚĞĪĮİŁŃŇŌŐŘŚŞŠŢŤŪŮŰ�
 _WORD = rf"[{_UPPER}][^\W\d_]*(?:['’\-][^\W\d_]+)*"
 _PARTICLES = words("particles")
 _PARTICLE = rf"(?:{'|'.join(sorted(_PARTICLES))})"
-_FOLLOWING = rf"(?:(?: {_PARTICLE}){{0,3}} (?:[{_UPPER}]\. ?){{0,3}}{_WORD}){{0,5}}"
-_NAME = rf"(?:[{_UPPER}]\. ?){{0,3}}{_WORD}{_FOLLOWING}"
+_AFTER_INITIALS = rf"(?:{_PARTICLE} ){{0,2}}"  # J.P. van der Merwe
+_INITIALS = rf"(?:(?:[{_UPPER}]\. ?){{1,3}}{_AFTER_INITIALS})?"
+_FOLLOWING = rf"(?:(?: {_PARTICLE}){{0,3}} {_INITIALS}{_WORD}){{0,5}}"
+_NAME = rf"{_INITIALS}{_WORD}{_FOLLOWING}"
 # The same, begun by the one letter that it must begin with: so the search jumps from capital to capital.
 _SEQUENCE = re.compile(
-    rf"[{_UPPER}](?<![^\W_].)(?:[^\W\d_]*(?:['’\-][^\W\d_]+)*|\. ?(?:[{_UPPER}]\. ?){{0,2}}{_WORD}){_FOLLOWING}"
+    rf"[{_UPPER}](?<![^\W_].)(?:\. ?(?:[{_UPPER}]\. ?){{0,2}}{_AFTER_INITIALS}{_WORD}"
+    rf"|[^\W\d_]*(?:['’\-][^\W\d_]+)*){_FOLLOWING}"
 )
 _BEFORE = re.compile(rf"(?<![^\W_])(?:{_PARTICLE} ){{1,2}}\Z")
 _LONGEST_PARTICLE = max(map(len, _PARTICLES)) + 1

@@ -121,3 +121,17 @@ def test_a_private_key_is_masked_to_its_end_or_to_where_the_text_was_cut() -> No
 def test_a_table_of_small_numbers_holds_nothing_and_hides_nothing(table: str) -> None:
     assert found(table) == []
     assert found(f"{table}\n082 123 4567") == [("phone", "082 123 4567")]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Mr. A. Smith came", "A. Smith"),
+        ("Dr J.P. van der Merwe came", "J.P. van der Merwe"),
+        ("said Dr van der Merwe", "van der Merwe"),
+        ("Thabo A. B. Mokoena came", "Thabo A. B. Mokoena"),
+        ("Prof. Ann-Marie O'Brien came", "Ann-Marie O'Brien"),
+    ],
+)
+def test_initials_and_particles_belong_to_a_name(text: str, name: str) -> None:
+    assert [text[span.start : span.end] for span in ALL.find(text)] == [name]
