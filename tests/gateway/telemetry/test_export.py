@@ -151,5 +151,5 @@ def test_an_installation_sends_what_its_calls_did(receiver) -> None:
         assert [gateway.chat("one").status_code, gateway.chat("two").status_code] == [200, 200]
         operation = {"gen_ai__provider__name": "openai_compatible", "server__port": provider.port}
         until(lambda: [p for p in receiver.figure("gen_ai.client.operation.duration", **operation) if p.count == 2])
-        [calls] = until(lambda: receiver.figure("tollgate.calls", tollgate__workspace="acme"))
-        assert calls.as_int == 2
+        # The figures of one sending are read one after the other, so a call may stand in the later ones alone.
+        until(lambda: [p for p in receiver.figure("tollgate.calls", tollgate__workspace="acme") if p.as_int == 2])
