@@ -209,12 +209,16 @@ def export_file(folder: Path, workspace_id: str) -> Path:
     return folder / f"{workspace_id or 'installation'}.jsonl"
 
 
-def read_export(file: Path) -> Iterator[dict[str, Any]]:
-    """The seals in a file outside; a line that was cut short by a crash is passed over."""
+def read_export(file: Path, *, first_bytes: int | None = None) -> Iterator[dict[str, Any]]:
+    """The seals in a file outside, or in so much of it; a line that was cut short by a crash is passed over."""
+    position = 0
     if not file.exists():
         return
     with file.open(encoding="utf-8") as lines:
         for line in lines:
+            position += len(line)  # the lines are ASCII
+            if first_bytes is not None and position > first_bytes:
+                return
             try:
                 yield json.loads(line)
             except ValueError:

@@ -61,7 +61,11 @@ class Verifier:
         self.proof = Proof()
 
     def run(self, workspace_ids: Iterable[str] | None = None) -> Iterator[Finding]:
-        """Look at these workspaces, or at all there ever were. Reads the database as of one moment."""
+        """Look at these workspaces, or at all there ever were. Reads the database as of one moment.
+
+        Seals go on being made meanwhile, and their copies: only those that lay there before that moment count.
+        """
+        copied = {file: file.stat().st_size for file in self.anchors.glob("*.jsonl")}
         with one_view_of_the_database():
             try:
                 keys = sealing.public_keys(self.keyring)
@@ -70,7 +74,9 @@ class Verifier:
                 keys = {}
             for workspace_id in all_workspace_ids() if workspace_ids is None else workspace_ids:
                 self.proof.workspaces.append(workspace_id)
-                yield from _Chain(workspace_id, keys, self.proof).findings(self.anchors)
+                file = sealing.export_file(self.anchors, workspace_id)
+                copies = sealing.read_export(file, first_bytes=copied.get(file, 0))
+                yield from _Chain(workspace_id, keys, self.proof).findings(copies)
 
 
 class _Chain:
@@ -83,11 +89,11 @@ class _Chain:
         self.holes: dict[str, set[int]] = {}
         self.present = {CALL: 0, "e": 0}
 
-    def findings(self, anchors: Path) -> Iterator[Finding]:
-        for what in self._all(anchors):
+    def findings(self, copies: Iterable[dict[str, Any]]) -> Iterator[Finding]:
+        for what in self._all(copies):
             yield Finding(self.workspace_id, what)
 
-    def _all(self, anchors: Path) -> Iterator[str]:
+    def _all(self, copies: Iterable[dict[str, Any]]) -> Iterator[str]:
         digests: dict[int, str] = {}
         previous, n, seq = sealing.GENESIS, 0, 1
         for seal in Seal.objects.filter(workspace_id=self.workspace_id).order_by("n").iterator(chunk_size=50):
@@ -96,7 +102,7 @@ class _Chain:
             previous, seq, n = seal.digest, seal.first_seq + seal.count, seal.n
             digests[seal.n] = seal.digest
             self.proof.seals += 1
-        yield from self._anchors(anchors, digests)
+        yield from self._anchors(copies, digests)
         yield from self._pending()
         yield from self._holes()
         yield from self._strangers()
@@ -154,8 +160,8 @@ class _Chain:
         else:
             yield f"call {record_id} repeats number {seq} of worker {worker}"
 
-    def _anchors(self, folder: Path, digests: dict[int, str]) -> Iterator[str]:
-        for line in sealing.read_export(sealing.export_file(folder, self.workspace_id)):
+    def _anchors(self, copies: Iterable[dict[str, Any]], digests: dict[int, str]) -> Iterator[str]:
+        for line in copies:
             self.proof.anchors += 1
             n = int(line.get("n", 0))
             if n not in digests:

@@ -95,6 +95,18 @@ def test_the_copies_outside_hold_every_seal_once(sealed):
     )
 
 
+def test_a_seal_that_is_made_while_the_proof_is_made_is_none_that_was_removed(sealed, monkeypatch):
+    def all_at_that_moment():
+        with (sealed / "1.jsonl").open("a") as later:
+            later.write(json.dumps({"n": 3, "digest": "00"}) + "\n")
+        return ["", "1"]
+
+    monkeypatch.setattr("audit.services.verification.all_workspace_ids", all_at_that_moment)
+
+    assert findings(sealed) == []
+    assert findings(sealed) == ["workspace 1: seal 3 was removed: its copy outside the database is still there"]
+
+
 def test_two_sealers_never_make_two_chains(sealed, tmp_path):
     append_event(AuditEvent(kind="change"))
     one, other = Sealer(settings.KEYRING, tmp_path / "a"), Sealer(settings.KEYRING, tmp_path / "b")
