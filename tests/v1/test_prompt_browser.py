@@ -287,8 +287,9 @@ def tab_to(page: Any, name: str) -> None:
     for _ in range(120):
         page.keyboard.press("Tab")
         focused = page.evaluate(FOCUSED)
-        if not focused["seen"]:
-            page.wrong.append(f"nothing shows that {focused['name']} {focused['id']} has the focus")
+        wait_until(
+            lambda: page.evaluate(FOCUSED)["seen"]
+        )  # an editor draws its outline a moment after it has the focus
         if name in (focused["name"].strip(), focused["id"]):
             return
     raise AssertionError(f"Tab never came to {name}")
