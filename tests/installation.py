@@ -110,7 +110,9 @@ class Installation:
     def _copy_database(self, template: str) -> None:
         mine = self.environment["DATABASE_URL"]
         with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as admin:
+            admin.execute("SELECT pg_advisory_lock(hashtext(%s))", [template])  # one makes it, the others wait
             if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [template]).fetchone():
+                admin.execute(f'DROP DATABASE IF EXISTS "{template}_making" WITH (FORCE)')  # of one that was broken off
                 admin.execute(f'CREATE DATABASE "{template}_making"')
                 self.manage("migrate", "--verbosity", "0", DATABASE_URL=beside(mine, f"{template}_making"))
                 admin.execute(f'ALTER DATABASE "{template}_making" RENAME TO "{template}"')
