@@ -228,6 +228,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ExperimentStateEnum": "prompts.models.Experiment.STATES",
+        "RaiseStateEnum": "budgets.models.raises.Raise.State",
+        "OutboxStateEnum": "tenants.models.outbox.OutboxMessage.State",
+    },
     "SORT_OPERATIONS": True,
 }
 

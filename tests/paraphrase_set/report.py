@@ -7,6 +7,7 @@ docs/caching.md. The test suite measures a scripted model in the same way, throu
 import asyncio
 import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ async def likeness(model: Model, pair: Pair) -> float:
     if fixed(pair.one) != fixed(pair.other):
         return 0.0
     index = SemanticIndex()
-    index.add(Place("w", b"partition", model(pair.one), sides(pair.one)), b"first")
+    index.add(Place("w", b"partition", model(pair.one), sides(pair.one)), b"first", inf)
     found = await index.nearest(Place("w", b"partition", model(pair.other), sides(pair.other)))
     return 0.0 if found is None else found[1]
 
