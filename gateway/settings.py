@@ -43,9 +43,11 @@ if IS_SQLITE:
         ),
     }
 else:
-    # Each request of the pages has a thread of its own; the pool bounds what one process asks of the server.
+    # Each request of the pages has a thread of its own; the pool bounds what one process asks of the server. Seven of
+    # them are the background's, whose work goes on all the time.
+    DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=20)
     DATABASES["default"]["CONN_MAX_AGE"] = 0
-    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 20, "timeout": 20}}
+    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 20}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Embedded: counters, cache and live updates in this process. Scale-out: all of them in Redis.

@@ -69,6 +69,7 @@ class Installation:
             "SECRET_KEY": "test-secret-key-" + secrets.token_hex(16),
             "ENCRYPTION_KEYS": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "DATABASE_POOL_SIZE": "12",  # tests of several workers run side by side, on a server of 100 connections
             **environment,
         }
 

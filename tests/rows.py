@@ -72,7 +72,7 @@ def tenant(name: str) -> Tenant:
         purge=CachePurge.objects.create(workspace=workspace, what="route", name=f"{name}-route"),
         prompt=prompt,
         suite=suite,
-        rules=Channel.objects.create(workspace=workspace, name=f"{name}-channel"),
+        rules=Channel.objects.create(workspace=workspace, name=f"{name[:32]}-channel"),
         webhook=Webhook.objects.create(workspace=workspace, url=f"https://{name}.example/prompts"),
     )
 
