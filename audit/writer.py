@@ -122,6 +122,13 @@ class Writer(threading.Thread):
 
     # --- this worker's journal -------------------------------------------------------------------------
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What stands in this worker's journal and is not in the database yet, intents included."""
+        current = self.journal.current
+        segments = [*self.journal.closed, *([current] if current else [])]
+        return sum(each.size - self._positions.get(each.name, 0) for each in segments)
+
     def drain(self) -> None:
         """Bring everything that is in this worker's journal into the database."""
         current = self.journal.current

@@ -13,11 +13,13 @@ from bench import load
 from bench.picture import draw
 from bench.processes import CORES, Child, cpu_seconds, memory_mib, pin, tree, wait_for_port
 from bench.scenarios import CALLS, KEY, SECRETS, STREAMS, Scenario, configuration
+from bench.settling import Gateway, Used
 from bench.upstreams import nginx
 from tests.installation import Installation, free_port
 
 GATEWAY_CORES, OTHER_CORES = CORES[:1], CORES[1:] or CORES
 RESULTS = Path(__file__).parent / "results"
+SHORT_SECONDS = 3.0
 Row = dict[str, Any]
 
 
@@ -28,11 +30,12 @@ def measured(pids: list[int], work: Any) -> tuple[load.Result, float]:
     return result, cpu_seconds(pids) - before
 
 
-def row(name: str, where: str, result: load.Result, cpu: float, scenario: Scenario | None = None) -> Row:
+def row(name: str, where: str, result: load.Result, used: Used, scenario: Scenario | None = None) -> Row:
     return {
         "what": name,
         "where": where,
-        "cpu_us": round(cpu / max(result.calls, 1) * 1e6, 1),
+        "cpu_us": round(used.calls / max(result.calls, 1) * 1e6, 1),
+        "gc_us": round(used.collections / max(result.calls, 1) * 1e6, 1),
         "calls_per_s": round(result.calls / result.seconds),
         "p50_ms": round(result.p50_ms, 2),
         "p99_ms": round(result.p99_ms, 2),
@@ -53,13 +56,13 @@ def floors(mock: int, proxy: int, child: Child, seconds: float) -> list[Row]:
             tree(child.process.pid),
             lambda url=url: load.closed(url, KEY, load.body_of("bare"), seconds=seconds, cores=cores),
         )
-        rows.append(row(name, "nginx", result, cpu))
+        rows.append(row(name, "nginx", result, Used(cpu, 0.0, 0.0)))
     return rows
 
 
 def gateway_rows(gateway: Installation, where: str, seconds: float) -> list[Row]:
-    """Every scenario against one running gateway."""
-    pids = tree(gateway.processes[0].pid)
+    """Every scenario against one running gateway. Each row carries the writing of its own records and no other's."""
+    running = Gateway(gateway.url, tree(gateway.processes[0].pid))
     cores = ",".join(map(str, OTHER_CORES))
     rows = []
     path = "/v1/chat/completions"
@@ -71,34 +74,41 @@ def gateway_rows(gateway: Installation, where: str, seconds: float) -> list[Row]
             return load.closed(url, scenario.key, body, seconds=seconds, cores=cores, status=scenario.status)
 
         call(seconds=1)  # warm: connections, caches, and the one call that a limited key has
-        result, cpu = measured(pids, call)
-        rows.append(row(scenario.name, where, result, cpu, scenario))
+        running.settle()
+        result, used = running.measured(call)
+        rows.append(row(scenario.name, where, result, used, scenario))
         show(rows[-1])
     for scenario in STREAMS:
         body = load.body_of(scenario.model, stream=True, **scenario.fields)
         asyncio.run(load.streams(gateway.port, path, scenario.key, body, at_once=20, rounds=1))
-        result, cpu = measured(
-            pids,
-            lambda body=body, scenario=scenario: asyncio.run(
-                load.streams(gateway.port, path, scenario.key, body, at_once=200, rounds=max(1, int(seconds / 3)))
+        running.settle()
+        rounds = max(1, int(seconds / 2))
+        result, used = running.measured(
+            lambda body=body, scenario=scenario, rounds=rounds: asyncio.run(
+                load.streams(gateway.port, path, scenario.key, body, at_once=200, rounds=rounds)
             ),
         )
-        rows.append(row(scenario.name, where, result, cpu, scenario))
+        rows.append(row(scenario.name, where, result, used, scenario))
         show(rows[-1])
     body = load.body_of("everything")
-    result, cpu = measured(
-        pids, lambda: asyncio.run(load.open_loop(gateway.port, path, KEY, body, rate=50, seconds=seconds))
+    result, used = running.measured(
+        lambda: asyncio.run(load.open_loop(gateway.port, path, KEY, body, rate=50, seconds=seconds))
     )
-    rows.append(row("4 limits, 5 budgets, 50 calls/s", where, result, cpu))
+    rows.append(row("4 limits, 5 budgets, 50 calls/s", where, result, used))
     show(rows[-1])
-    rows.append({"what": "memory (MiB)", "where": where, "cpu_us": None, "mib": round(memory_mib(pids))})
+    rows.append({"what": "memory", "where": where, "cpu_us": None, "amount": f"{memory_mib(running.pids):.0f} MiB"})
+    rows.append(
+        {"what": "idle", "where": where, "cpu_us": None, "amount": f"{running.idle * 1000:.0f} ms CPU a second"}
+    )
+    for each in rows[-2:]:
+        sys.stdout.write(f"{where:<24}{each['what']:<38}{each['amount']}\n")
     return rows
 
 
 def show(row: Row) -> None:
     target = f"  (first ≤ {row['first']:.0f}, then ≤ {row['then']:.0f})" if row.get("first") else ""
     sys.stdout.write(
-        f"{row['where']:<24}{row['what']:<38}{row['cpu_us']:>9.1f} µs{row['calls_per_s']:>9}/s"
+        f"{row['where']:<24}{row['what']:<38}{row['cpu_us']:>9.1f} µs{row['gc_us']:>7.1f} gc{row['calls_per_s']:>8}/s"
         f"{row['p50_ms']:>9.2f}{row['p99_ms']:>9.2f} ms{row['errors']:>7} errors{target}\n"
     )
     sys.stdout.flush()
@@ -107,23 +117,24 @@ def show(row: Row) -> None:
 def table(rows: list[Row]) -> str:
     """The rows as a table in Markdown, for docs/performance.md."""
     lines = [
-        "| where | what | µs CPU a call | × nginx | calls/s | × direct | median ms | p99 ms | first | then |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| where | what | µs CPU a call | of that gc | × nginx | calls/s | × direct | median ms | p99 ms | first | then |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     direct, proxied = rows[0], rows[1]
     for each in rows:
-        if each.get("mib"):
-            lines.append(f"| {each['where']} | memory | {each['mib']} MiB | | | | | | | |")
+        if each.get("amount"):
+            lines.append(f"| {each['where']} | {each['what']} | {each['amount']} | | | | | | | | |")
             continue
         targets = [f"≤ {each[name]:,.0f}" if each.get(name) else "" for name in ("first", "then")]
-        cells = [each["where"], each["what"], f"{each['cpu_us']:,.0f}", f"{each['cpu_us'] / proxied['cpu_us']:.1f}"]
+        cells = [each["where"], each["what"], f"{each['cpu_us']:,.0f}", f"{each['gc_us']:,.0f}"]
+        cells.append(f"{each['cpu_us'] / proxied['cpu_us']:.1f}")
         cells += [f"{each['calls_per_s']:,}", f"{each['calls_per_s'] / direct['calls_per_s']:.3f}"]
         lines.append(f"| {' | '.join([*cells, str(each['p50_ms']), str(each['p99_ms']), *targets])} |")
     return "\n".join(lines) + "\n"
 
 
 def run(*, full: bool) -> list[Row]:
-    seconds = 20.0 if full else 5.0
+    seconds = 20.0 if full else SHORT_SECONDS
     rows: list[Row] = []
     mock, proxy, stream = free_port(), free_port(), free_port()
     with ExitStack() as stack:
@@ -154,7 +165,7 @@ def run(*, full: bool) -> list[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="20 s a row instead of 5")
+    parser.add_argument("--full", action="store_true", help=f"20 s a row instead of {SHORT_SECONDS:.0f}")
     rows = run(full=parser.parse_args().full)
     machine = {"cores": len(CORES), "python": platform.python_version(), "machine": platform.machine()}
     load.save(RESULTS / "latest.json", {"machine": machine, "rows": rows})

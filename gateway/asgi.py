@@ -73,6 +73,9 @@ def look(metrics: Metrics) -> None:
     metrics.set("tollgate_overload_limit", {(): int(edge.overload.limit)})
     metrics.counters["tollgate_overload_refused"][()] = edge.overload.refused
     metrics.set("tollgate_circuits", runtime.services.upstream.health.states())
+    metrics.counters["tollgate_gc_seconds"][()] = runtime.pauses.seconds
+    if runtime.recording is not None:
+        metrics.set("tollgate_journal_bytes", {(): runtime.recording.writer.waiting_bytes})
 
 
 ROLE = os.environ.get("TOLLGATE_ROLE", "all")  # set by `manage.py serve --role`

@@ -28,6 +28,7 @@ from gateway.routing.send import Upstream
 from gateway.routing.vertex_tokens import TokenRefresher
 from gateway.services.vectors import has_table
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.pauses import Pauses
 from gateway.telemetry.shared import Shared
 from gateway.telemetry.tail import tail
 
@@ -53,6 +54,7 @@ class Runtime:
     follower: reload.Follower | None = None
     shared: Shared | None = None
     background: list[Any] = field(default_factory=list)
+    pauses: Pauses = field(default_factory=Pauses)
 
     def start(self) -> None:
         """Open everything and take the first configuration. Runs in a thread: it reads the database."""
@@ -75,7 +77,7 @@ class Runtime:
             self.services.metrics, settings.DATA_DIR / "metrics", os.environ.get("TOLLGATE_RUN", "alone")
         )
         reload.start(self.services)
-        threads = (self.shared, self.services.export, *counting.background, TableGuards())
+        threads = (self.pauses, self.shared, self.services.export, *counting.background, TableGuards())
         for each in (*threads, TokenRefresher(configured_targets)):
             if each is not None:
                 self.background.append(each)

@@ -79,6 +79,8 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     "tollgate_overload_refused": ("tollgate.overload.refused", "{call}"),
     "tollgate_overload_running": ("tollgate.overload.running", "{call}"),
     "tollgate_overload_limit": ("tollgate.overload.limit", "{call}"),
+    "tollgate_gc_seconds": ("tollgate.gc.duration", "s"),
+    "tollgate_journal_bytes": ("tollgate.journal.waiting", "By"),
     "tollgate_circuits": ("tollgate.circuits", "{circuit}"),
     "tollgate_call_seconds": ("tollgate.call.duration", "s"),
     "tollgate_first_token_seconds": ("tollgate.call.time_to_first_token", "s"),

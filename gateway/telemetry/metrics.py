@@ -31,10 +31,12 @@ COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "tollgate_cache": ("Look-ups in the cache by their result.", ("workspace", "route", "result")),
     "tollgate_redacted": ("Values that were masked.", ("workspace",)),
     "tollgate_overload_refused": ("Calls that found no place.", ()),
+    "tollgate_gc_seconds": ("CPU that went into looking for cycles of objects.", ()),
 }
 GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "tollgate_overload_running": ("Calls that hold a place now, in all workers.", ()),
     "tollgate_overload_limit": ("Calls that may hold a place at once now, in all workers.", ()),
+    "tollgate_journal_bytes": ("What the journal holds and the database does not have yet, in all workers.", ()),
     "tollgate_circuits": (
         "Workers by the state of their circuit to this place: closed, cooling, open, half_open.",
         ("provider", "model", "credential", "state"),

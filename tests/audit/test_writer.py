@@ -61,6 +61,16 @@ def test_every_record_of_the_journal_comes_into_the_database_once(keeper):
     assert (position.segment, position.position) == (keeper.journal.current.name, keeper.journal.current.size)
 
 
+def test_the_writer_says_how_much_of_the_journal_waits(keeper):
+    writer = Writer(keeper.journal)
+    run(carried(keeper, number=3))
+    assert writer.waiting_bytes == keeper.journal.current.size > 0
+
+    writer.drain()
+
+    assert writer.waiting_bytes == 0
+
+
 def test_a_call_is_shown_in_the_contracts_words(keeper):
     made = run(carried(keeper, user="ann", tags=("blue", "fast")))[0]
     drained(keeper)

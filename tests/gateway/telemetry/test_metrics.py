@@ -1,5 +1,6 @@
 """What Prometheus is told: right sums, bounded labels, all workers together."""
 
+import gc
 import os
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core.call import Attempt, Call, Caller, Target, Usage
 from gateway.edge.chat import Chat
 from gateway.telemetry.metrics import MOST_SERIES, Metrics
+from gateway.telemetry.pauses import Pauses
 from gateway.telemetry.shared import ALIVE_SECONDS, Shared
 
 CALLER = Caller(workspace_id="1", workspace="acme", key_id="k", key="web")
@@ -82,6 +84,17 @@ def test_what_is_read_and_not_counted_is_brought_up_to_date_and_bounded(tmp_path
     text = Shared(metrics, tmp_path, "run").exposition()
     assert value(text, "tollgate_circuits", provider="openai", model="model-0", credential="main", state="closed") == 1
     assert value(text, "tollgate_circuits", provider="other", model="other", credential="other", state="other") == 3
+
+
+def test_collections_are_timed_between_start_and_stop() -> None:
+    pauses = Pauses()
+    pauses.start()
+    gc.collect()
+    pauses.stop()
+    taken = pauses.seconds
+    assert taken > 0
+    gc.collect()
+    assert pauses.seconds == taken
 
 
 def test_dead_workers_counts_stand_and_what_they_saw_does_not(tmp_path: Path) -> None:
