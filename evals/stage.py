@@ -5,7 +5,7 @@ import asyncio
 from evals.guardrails.running import screen_input, watch_for
 from evals.snapshot import EvalsSnapshot
 from gateway.core.call import Call, Delta
-from gateway.core.texts import length
+from gateway.core.texts import is_long
 
 _THREAD_CHARACTERS = 8_000  # from here on a thread looks, so that the event loop is never held for long
 
@@ -19,7 +19,7 @@ async def screen(call: Call, evals: EvalsSnapshot) -> None:
     guards = evals.guardrails.get(call.caller.workspace_id, ()) if call.caller is not None else ()
     if not guards:
         return
-    if length(call.body) > _THREAD_CHARACTERS:
+    if is_long(call.body, _THREAD_CHARACTERS):
         await asyncio.to_thread(screen_input, call, guards)
     else:
         screen_input(call, guards)

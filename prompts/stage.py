@@ -61,7 +61,9 @@ def render(call: Call, prompts: PromptsSnapshot) -> None:
                 f"{version.name} names no route, so the call must name a model.", param="model", hint="Send model."
             )
         call.model = version.route
-    call.body = call.chat = filled(body, version) | {"model": call.model, "messages": messages}
+    filled_in = filled(body, version)
+    filled_in["model"], filled_in["messages"] = call.model, messages
+    call.body = call.chat = filled_in
     if call.form.name != "chat":
         call.form = AsChat(call.form)
 
@@ -198,22 +200,30 @@ def canonical(call: Call) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if form == "completions" and given is None:
         return body, []
     own = body.get("messages")
-    if not isinstance(own, list) or not all(isinstance(message, dict) for message in own):
-        raise InvalidRequest("messages must be a list of objects, or left out.", param="messages")
+    if not isinstance(own, list):
+        raise own_messages_wanted()
+    for message in own:
+        if not isinstance(message, dict):
+            raise own_messages_wanted()
     return body, own
+
+
+def own_messages_wanted() -> InvalidRequest:
+    return InvalidRequest("messages must be a list of objects, or left out.", param="messages")
 
 
 def filled(body: dict[str, Any], version: VersionView) -> dict[str, Any]:
     """The body with what the version says wherever the caller says nothing."""
-    said = {name for name, value in body.items() if value is not None}
-    if said & OUTPUT_LIMITS:
-        said |= OUTPUT_LIMITS
-    result = {name: value for name, value in version.parameters.items() if name not in said}
-    if version.tools and "tools" not in said:
+    result = dict(body)
+    limited = any(body.get(name) is not None for name in OUTPUT_LIMITS) if version.parameters else False
+    for name, value in version.parameters.items():
+        if body.get(name) is None and not (limited and name in OUTPUT_LIMITS):
+            result[name] = value
+    if version.tools and body.get("tools") is None:
         result["tools"] = list(version.tools)
-    if version.response_format is not None and "response_format" not in said:
+    if version.response_format is not None and body.get("response_format") is None:
         result["response_format"] = version.response_format
-    return {**body, **result}
+    return result
 
 
 class AsChat:

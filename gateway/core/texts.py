@@ -7,7 +7,7 @@ encoded binary data. Strings that hold JSON (tool arguments, tool results) are r
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 # visit(text, key) returns the text to put in its place; `key` is the nearest key above it, "" where there is none
@@ -24,6 +24,7 @@ BINARY_KEYS = frozenset({"data", "file_data", "b64_json", "bytes", "url", "image
 # Where any JSON may stand, so that a number may be somebody's id and not a parameter of the protocol
 FREE_KEYS = frozenset({"input", "arguments", "args", "metadata", "inputs", "variables", "documents", "output"})
 _BASE64 = re.compile(r"(?:data:[\w.+-]+/[\w.+-]+(?:;[\w=.-]+)*;base64,)?[A-Za-z0-9+/_\-\r\n]{120,}={0,2}\Z")
+_JSON_BEGINS = frozenset("{[ \n\t\r")
 _LEAST_DIGITS = 10**6
 _DEEPEST = 100
 
@@ -33,52 +34,68 @@ def is_binary(text: str, key: str) -> bool:
     return key in BINARY_KEYS and len(text) >= 120 and _BASE64.match(text) is not None
 
 
-def rewritten(value: Any, visit: Visit, key: str = "", *, free: bool = False, depth: int = 0) -> Any:
+def rewritten(value: Any, visit: Visit, *, known: Container[str] = (), free: bool = False) -> Any:
     """The value with every text as `visit` returns it; the same object where nothing changed. Nothing is changed in place.
 
-    `free` says that the value stands where any JSON may, so that its long numbers are visited as text too.
+    `known` are keys that need no visit. `free` says that the value stands where any JSON may, so that its long numbers
+    are visited as text too.
     """
-    if isinstance(value, str):
-        return _rewritten_text(value, visit, key, depth)
-    if isinstance(value, dict):
-        return _rewritten_object(value, visit, free, depth + 1)
-    if isinstance(value, list):
-        items = [rewritten(item, visit, key, free=free, depth=depth) for item in value]
-        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
-    if free and isinstance(value, int | float) and abs(value) >= _LEAST_DIGITS:
-        number = repr(value)
-        shown = visit(number, key)
-        return value if shown == number else shown
-    return value
+    return _Walk(visit, known).value(value, "", free, 0)
 
 
-def _rewritten_object(value: dict[str, Any], visit: Visit, free: bool, depth: int) -> dict[str, Any]:
-    changed = False
-    fields: dict[str, Any] = {}
-    for key, item in value.items():
-        name = visit(key, "")
-        if key in PROTOCOL_KEYS and isinstance(item, str) and not free:
-            new = item
-        else:
-            new = rewritten(item, visit, key, free=free or key in FREE_KEYS, depth=depth)
-        changed = changed or new is not item or name is not key
-        fields[name] = new
-    return fields if changed else value
+class _Walk:
+    """One walk. `depth` counts the objects around a value, and texts that are JSON."""
 
+    __slots__ = ("known", "visit")
 
-def _rewritten_text(text: str, visit: Visit, key: str, depth: int) -> str:
-    if is_binary(text, key):
-        return text
-    if (held := as_json(text)) is not None and depth < _DEEPEST:
-        new = rewritten(held, visit, key, free=True, depth=depth + 1)
-        return text if new is held else json.dumps(new, ensure_ascii=False)
-    return visit(text, key)
+    def __init__(self, visit: Visit, known: Container[str]) -> None:
+        self.visit, self.known = visit, known
+
+    def value(self, value: Any, key: str, free: bool, depth: int) -> Any:
+        if isinstance(value, str):
+            return self.text(value, key, depth)
+        if isinstance(value, dict):
+            return self.object(value, free, depth + 1)
+        if isinstance(value, list):
+            changed = False
+            items = []
+            for item in value:
+                new = self.value(item, key, free, depth)
+                changed = changed or new is not item
+                items.append(new)
+            return items if changed else value
+        if free and isinstance(value, int | float) and abs(value) >= _LEAST_DIGITS:
+            number = repr(value)
+            shown = self.visit(number, key)
+            return value if shown == number else shown
+        return value
+
+    def object(self, value: dict[str, Any], free: bool, depth: int) -> dict[str, Any]:
+        changed = False
+        fields: dict[str, Any] = {}
+        for key, item in value.items():
+            name = key if key in self.known else self.visit(key, "")
+            if isinstance(item, str):
+                new: Any = item if key in PROTOCOL_KEYS and not free else self.text(item, key, depth)
+            elif isinstance(item, dict | list) or free or key in FREE_KEYS:
+                new = self.value(item, key, free or key in FREE_KEYS, depth)
+            else:
+                new = item
+            changed = changed or new is not item or name is not key
+            fields[name] = new
+        return fields if changed else value
+
+    def text(self, text: str, key: str, depth: int) -> str:
+        if key in BINARY_KEYS and is_binary(text, key):
+            return text
+        if text[:1] in _JSON_BEGINS and depth < _DEEPEST and (held := as_json(text)) is not None:
+            new = self.value(held, key, True, depth + 1)
+            return text if new is held else json.dumps(new, ensure_ascii=False)
+        return self.visit(text, key)
 
 
 def as_json(text: str) -> Any:
     """The object or list that a string holds as JSON, or None."""
-    if len(text) < 2 or text[0] not in "{[ \n\t\r":
-        return None
     bare = text.strip()
     if len(bare) < 2 or bare[0] + bare[-1] not in ("{}", "[]"):
         return None
@@ -89,15 +106,23 @@ def as_json(text: str) -> Any:
     return held if isinstance(held, dict | list) else None
 
 
-def length(value: Any) -> int:
-    """How many characters of text a body holds, about: enough to decide whether looking at it takes long."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(len(key) + length(item) for key, item in value.items())
-    if isinstance(value, list):
-        return sum(map(length, value))
-    return 8
+def is_long(value: Any, most: int) -> bool:
+    """Whether a body holds more than so many characters, about: texts, keys, and eight for each value. Looks no further."""
+    left = most
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            left -= len(item)
+        elif isinstance(item, dict):
+            left -= sum(map(len, item)) + 8 * len(item)
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            left -= 8 * len(item)
+            waiting.extend(item)
+        if left < 0:
+            return True
+    return False
 
 
 # --- Who says what ------------------------------------------------------------------------------

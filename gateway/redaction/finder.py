@@ -27,10 +27,14 @@ _NUMERIC = PERSONAL & {"phone", "id_number", "credit_card"}
 # Which of two findings that overlap stands: the surer kind, then the longer.
 _SUREST_FIRST = ("custom", "secret", "email", "iban", "credit_card", "id_number", "ip_address", "phone", "person")
 _RANK = {kind: rank for rank, kind in enumerate(_SUREST_FIRST)}
+_BETWEEN = r"[ ().\-/]{0,3}"  # two digits of a number
 # What a text must hold (in RE2's words) before the detectors of these kinds are asked at all.
 _MARKS = {
     "email": r"@|(?i:[\[({] ?at ?[\])}])",
-    "numbers": r"[0-9](?:[ ().\-/]{0,3}[0-9]){4}|[0-9]{2}[A-Z][0-9]{2}[A-Z][0-9]{3}",
+    "numbers": (
+        rf"[0-9](?:{_BETWEEN}[0-9]){{6}}|[A-Z] ?[+(]{{0,2}}[0-9](?:{_BETWEEN}[0-9]){{4}}"
+        rf"|[0-9](?:{_BETWEEN}[0-9]){{4}}[-+ ]?[A-Z]|[0-9]{{2}}[A-Z][0-9]{{2}}[A-Z][0-9]{{3}}"
+    ),
     "iban": r"[A-Za-z]{2}[0-9]{2}[ -]?[A-Za-z0-9]",
     "ip_address": r"[0-9]\.[0-9]{1,3}\.[0-9]|[0-9A-Fa-f]:[0-9A-Fa-f]{0,4}:|::[0-9A-Fa-f]",
     "secret": secret_marks(),
@@ -39,6 +43,8 @@ _MARKS = {
 _PIECE_CHARACTERS = 16_384
 _OVERLAP_CHARACTERS = 512
 _WORD_CHARACTERS = 4_096
+_DEFINITE_LENGTH = 24
+_MOST_KEYS = 1_000
 
 
 Found = tuple[int, int, str]  # start, end and kind
@@ -81,32 +87,44 @@ class Finder:
             self._marks.Add(_MARKS[mark])
         if self._marked:
             self._marks.Compile()
+        # Keys that were looked at and are a protocol's or a tool's: the same ones come in every call.
+        self.plain_keys: set[str] = set()
 
     def find(self, text: str, field: str = "") -> list[Span]:
         """The spans to mask, in order, none overlapping. `field` names the field that the text is the value of, if any."""
-        if len(text) <= _PIECE_CHARACTERS:
-            return self._find(text, field)
-        spans: list[Found] = []
-        if "secret" in self.kinds:  # longer than what two pieces have in common
-            spans.extend(_as("secret", private_keys(text)))
-        for start, end in _pieces(text):
-            spans.extend((start + first, start + last, kind) for first, last, kind in self._find(text[start:end], ""))
-        return settled(spans)
-
-    def _find(self, text: str, field: str) -> list[Span]:
-        view = plain(text)
-        marked = frozenset(self._marked[index] for index in self._marks.Match(view.text) or ()) if self._marked else ()
-        names = "person" in self.kinds and field != "" and is_name_field(field)
-        if not marked and not self.has_lists and self.engine is None and not names:
+        if len(text) > _PIECE_CHARACTERS:
+            return self._find_in_pieces(text)
+        view = None if text.isascii() else plain(text)
+        shown = text if view is None else view.text
+        seen = self._marks.Match(shown.encode()) if self._marked else None
+        names = field != "" and "person" in self.kinds and is_name_field(field)
+        if seen is None and not self.has_lists and self.engine is None and not names:
             return []
-        found = list(self._raw(view.text, field, marked))
+        marked = frozenset(self._marked[index] for index in seen or ())
+        found = list(self._raw(shown, field, marked))
         if not found:
             return []
-        if not view.is_original:
+        if view is not None and not view.is_original:
             found = [(*view.original(start, end), kind) for start, end, kind in found]
         if self.allow:
             found = [each for each in found if text[each[0] : each[1]].strip().casefold() not in self.allow]
         return settled(found)
+
+    def _find_in_pieces(self, text: str) -> list[Span]:
+        spans: list[Found] = []
+        if "secret" in self.kinds:  # longer than what two pieces have in common
+            spans.extend(_as("secret", private_keys(text)))
+        for start, end in _pieces(text):
+            spans.extend((start + first, start + last, kind) for first, last, kind in self.find(text[start:end]))
+        return settled(spans)
+
+    def is_plain_key(self, key: str) -> bool:
+        """Whether a key is one of the protocol or of a tool: too short for anything but a word of the own lists."""
+        if len(key) >= _DEFINITE_LENGTH or not key.isidentifier() or self.has_lists or any(map(str.isdigit, key)):
+            return False
+        if len(self.plain_keys) < _MOST_KEYS:
+            self.plain_keys.add(key)
+        return True
 
     def _raw(self, text: str, field: str, marked: Collection[str]) -> Iterator[Found]:
         """What each detector finds that its mark called for, overlaps included."""

@@ -12,7 +12,6 @@ from gateway.redaction.vault import PLACEHOLDER, Vault
 # Who somebody is, not what they say: kept apart for each person, so a pseudonym that stays the same over calls.
 IDENTITY_FIELDS = frozenset({"user", "safety_identifier", "prompt_cache_key", "customer_identifier"})
 LABEL_IDENTITIES = frozenset({"user_id", "session_id", "run_id"})
-_DEFINITE_LENGTH = 24
 
 
 class DetectorFailed(Exception):
@@ -29,17 +28,15 @@ class Masker:
 
     def body(self, body: dict[str, Any]) -> dict[str, Any]:
         """The body with every text masked; the same object where nothing was found. The body itself is not changed."""
-        named = {
-            field: self.identity(body[field]) for field in IDENTITY_FIELDS & body.keys() if isinstance(body[field], str)
-        }
-        if any(named[field] != body[field] for field in named):
-            body = {**body, **named}
-        masked: dict[str, Any] = rewritten(body, self.visit)
+        for field in IDENTITY_FIELDS & body.keys():
+            if isinstance(body[field], str) and (named := self.identity(body[field])) != body[field]:
+                body = {**body, field: named}
+        masked: dict[str, Any] = rewritten(body, self.visit, known=self.finder.plain_keys)
         return masked
 
     def visit(self, text: str, field: str) -> str:
         """The text with placeholders in place of what was found; the same object where nothing was."""
-        if not text or (not field and self._is_plain_key(text)):
+        if not text or (not field and self.finder.is_plain_key(text)):
             return text
         try:
             spans = self.finder.find(text, field)
@@ -69,17 +66,8 @@ class Masker:
             for field, value in metadata.items()
             if field in LABEL_IDENTITIES and isinstance(value, str)
         }
-        masked: dict[str, Any] = rewritten({**metadata, **named}, self.visit, free=True)
+        masked: dict[str, Any] = rewritten({**metadata, **named}, self.visit, known=self.finder.plain_keys, free=True)
         return masked
-
-    def _is_plain_key(self, key: str) -> bool:
-        """A key of the protocol or of a tool: too short for anything but a word of the workspace's own lists."""
-        return (
-            len(key) < _DEFINITE_LENGTH
-            and key.isidentifier()
-            and not self.finder.has_lists
-            and not any(map(str.isdigit, key))
-        )
 
     def identity(self, text: str) -> str:
         """An end user's identifier: as it is, or a pseudonym where it holds personal data, the same in every call."""

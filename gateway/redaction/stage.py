@@ -9,7 +9,7 @@ from typing import Any
 from gateway.core.call import Call, Delta
 from gateway.core.errors import Forbidden, InvalidRequest
 from gateway.core.forms import SOUND_FORMS
-from gateway.core.texts import length
+from gateway.core.texts import is_long
 from gateway.redaction.finder import KINDS, PERSONAL, Rules, finder
 from gateway.redaction.masking import DetectorFailed, Masker, placeholders_in
 from gateway.redaction.streams import Restorer, restored_answer
@@ -18,6 +18,7 @@ from gateway.snapshot import RedactionView, RoutesSnapshot
 
 PII = "pii"
 _THREAD_CHARACTERS = 8_000  # from here on a thread looks, so that the event loop is never held for long
+_NONE: frozenset[str] = frozenset()
 _ON_DEMAND = RedactionView(frozenset(), "restore")  # for calls that ask for it where the workspace does not
 
 
@@ -32,9 +33,10 @@ async def mask(call: Call, routes: RoutesSnapshot) -> None:
     view = policy(call, routes)
     if view is None:
         return
-    kinds = view.detect | asked_kinds(call.controls.redact)
+    controls = call.controls
+    asked = asked_kinds(controls.redact) if controls.redact else _NONE
     try:
-        found = finder(rules(view, kinds))
+        found = finder(rules(view, asked))
     except Exception:
         if view.on_error == "allow":
             _note_failure(call, "allowed")
@@ -43,7 +45,7 @@ async def mask(call: Call, routes: RoutesSnapshot) -> None:
     vault = Vault(partial(placeholders_in, call.body), gives_back=view.action == "restore")
     masker = Masker(found, vault, on_error=view.on_error, pepper=routes.pepper)
     try:
-        if found.is_slow or length(call.body) > _THREAD_CHARACTERS:
+        if found.is_slow or is_long(call.body, _THREAD_CHARACTERS):
             await asyncio.to_thread(_mask_body, call, masker)
         else:
             _mask_body(call, masker)
@@ -90,7 +92,9 @@ def asked_kinds(asked: tuple[str, ...]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=512)
-def rules(view: RedactionView, kinds: frozenset[str]) -> Rules:
+def rules(view: RedactionView, asked: frozenset[str] = _NONE) -> Rules:
+    """What to look for: what the policy names, and what the call asks for on top."""
+    kinds = view.detect | asked
     if view.patterns or view.words:
         kinds |= {"custom"}
     if view.names:
@@ -117,8 +121,10 @@ def mask_labels(call: Call, masker: Masker) -> None:
         controls.metadata = masker.labels(controls.metadata)
     if controls.tags:
         controls.tags = tuple(masker.visit(tag, "tags") for tag in controls.tags)
-    controls.session_id = masker.identity(controls.session_id)
-    controls.run_id = masker.identity(controls.run_id)
+    if controls.session_id:
+        controls.session_id = masker.identity(controls.session_id)
+    if controls.run_id:
+        controls.run_id = masker.identity(controls.run_id)
 
 
 class sealed:
@@ -143,7 +149,7 @@ class sealed:
             return
         call.body, call.chat = {}, None
         try:
-            found = finder(rules(view, view.detect | asked_kinds(call.controls.redact)))
+            found = finder(rules(view, asked_kinds(call.controls.redact)))
             mask_labels(call, Masker(found, Vault(gives_back=False), on_error="block", pepper=self.routes.pepper))
         except Exception:
             call.controls.metadata, call.controls.tags, call.controls.session_id, call.controls.run_id = {}, (), "", ""

@@ -6,6 +6,7 @@ parts, is then asked in the order of certainty. So a text without five digits in
 
 import re
 from collections.abc import Iterator
+from string import ascii_uppercase
 from typing import NamedTuple
 
 import re2
@@ -28,7 +29,8 @@ _SEPARATORS = str.maketrans("", "", " ().-/+")
 _GLUED = re.compile(r"[^\W\d_]{1,12}[.:#]?\Z")
 _GLUED_WORDS = frozenset({"id", "idno", "idnr", "tel", "cell", "ph", "no", "nr", "fax", "mob", "sa", "rsa", "phone"})
 _PREFIX = re.compile(r"(?<![\w-])[a-z]{2,4}-\Z")
-_LETTERS_AROUND = re.compile(r"[A-Z]{1,6} ?\Z")
+_CAPITALS = frozenset(ascii_uppercase)
+_BETWEEN = frozenset("-+ ")
 _ITALIAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z](?![A-Za-z0-9])")
 _COULD_BE_ITALIAN = re2.compile(r"[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z][0-9]{3}[A-Z]")
 _CONTEXT_CHARACTERS = 60
@@ -46,6 +48,8 @@ def numbers(text: str, kinds: frozenset[str], hint: str) -> Iterator[Found]:
     wants_ids = "id_number" in kinds
     for run in _RUN.finditer(text):
         start, end = run.span()
+        if end - start < _LEAST_DIGITS and not _has_letters_around(text, start, end):
+            continue  # an order's or a house's number
         taken = 0
         if wants_ids:
             for found in _shapes_around(text, start, end, hint):
@@ -68,17 +72,22 @@ def _shapes_around(text: str, start: int, end: int, hint: str) -> Iterator[tuple
     if len(inner) > 10 and (not inner.isdigit() or len(inner) in (15, 18)):
         for found in shaped(inner, DIGIT_SHAPES, f"{hint} {text[low:start]}", (0, len(inner))):
             yield found[0] + start, found[1] + start
-    after = text[end : end + 1]
-    if (
-        _LETTERS_AROUND.search(text[max(0, start - 7) : start])
-        or after.isalpha()
-        or (after in ("-", "+", " ", "A") and text[end + 1 : end + 2].isalpha())
-    ):
+    if _has_letters_around(text, start, end):
         first, last = max(0, start - 7), min(len(text), end_of_shape + 12)
         while first > 0 and text[first - 1].isalnum() and first > start - 12:
             first -= 1
         for found in shaped(text[first:last], LETTER_SHAPES, f"{hint} {text[low:first]}", (start - first, end - first)):
             yield found[0] + first, found[1] + first
+
+
+def _has_letters_around(text: str, start: int, end: int) -> bool:
+    """Whether a capital stands right before or after a run, or one mark away: shapes with letters have no small ones."""
+    before, after = text[max(0, start - 2) : start], text[end : end + 2]
+    return (
+        before[-1:] in _CAPITALS
+        or after[:1] in _CAPITALS
+        or ((before[1:] == " " and before[0] in _CAPITALS) or (after[:1] in _BETWEEN and after[1:] in _CAPITALS))
+    )
 
 
 class Part(NamedTuple):

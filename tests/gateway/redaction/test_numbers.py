@@ -47,6 +47,8 @@ def test_a_south_african_telephone_number_is_never_taken_for_a_tax_number_withou
         ("CPF 390.533.447-05", "id_number"),
         ("AHV 756.9217.0769.85", "id_number"),
         ("BSN 111222333", "id_number"),
+        ("110300198001011237", "id_number"),  # of a county that stdnum's tables leave out
+        ("order 20931 of 14 May, PO 20931, room 123 456", ""),
         ("PESEL 44051401458", "id_number"),
         ("Aadhaar 2341 2341 2346", "id_number"),
         ("passport A12345678", "id_number"),
