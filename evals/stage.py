@@ -1,13 +1,10 @@
 """Is what goes in safe, and what comes out?"""
 
-import asyncio
-
 from evals.guardrails.running import screen_input, watch_for
 from evals.snapshot import EvalsSnapshot
+from gateway.core.aside import LONG_CHARACTERS, aside
 from gateway.core.call import Call, Delta
 from gateway.core.texts import is_long
-
-_THREAD_CHARACTERS = 8_000  # from here on a thread looks, so that the event loop is never held for long
 
 
 async def screen(call: Call, evals: EvalsSnapshot) -> None:
@@ -19,8 +16,8 @@ async def screen(call: Call, evals: EvalsSnapshot) -> None:
     guards = evals.guardrails.get(call.caller.workspace_id, ()) if call.caller is not None else ()
     if not guards:
         return
-    if is_long(call.body, _THREAD_CHARACTERS):
-        await asyncio.to_thread(screen_input, call, guards)
+    if is_long(call.body, 2 * LONG_CHARACTERS // (1 + len(guards))):
+        await aside(screen_input, call, guards)
     else:
         screen_input(call, guards)
     call.watch = watch_for(call, guards)
@@ -35,7 +32,11 @@ def watch(call: Call, delta: Delta, shown: Delta) -> None:
         call.watch.see(delta, shown)
 
 
-def conclude(call: Call) -> None:
+async def conclude(call: Call) -> None:
     """The answer is complete. Raises Forbidden (guardrail_blocked) where the whole of it is refused."""
-    if call.watch is not None:
+    if call.watch is None:
+        return
+    if call.watch.kept > LONG_CHARACTERS:
+        await aside(call.watch.end)
+    else:
         call.watch.end()

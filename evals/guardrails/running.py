@@ -3,10 +3,11 @@
 from typing import Any
 
 from evals.guardrails.build import ANSWER_FORMS, READABLE_FORMS, Guard
-from evals.guardrails.checks import JsonSchema, MaxSize, Seen
+from evals.guardrails.checks import Check, JsonSchema, MaxSize, Seen
+from gateway.core.aside import PIECE_CHARACTERS
 from gateway.core.call import Call, Delta
 from gateway.core.errors import Forbidden
-from gateway.core.texts import spoken
+from gateway.core.texts import pieces, spoken
 
 Entry = dict[str, Any]
 _OWN_WORDS = frozenset({"system", "developer", "assistant", "tools"})  # the app's and the model's, not a stranger's
@@ -55,10 +56,39 @@ def _seen_in(texts: list[tuple[str, str]], guard: Guard) -> Seen:
     for role, text in texts:
         if role in _OWN_WORDS and guard.kind in _ONLY_STRANGERS:
             continue
-        seen = guard.check.look(text)
-        score = max(score, seen.score)
-        places += len(seen.places)
+        sight = Sight(guard.check)
+        sight.feed(text)
+        score = max(score, sight.score)
+        places += len(sight.found)
     return Seen(score, tuple(range(places)))
+
+
+class Sight:
+    """One check on one text that comes in pieces, or is long: in windows that overlap, so that nothing hides in a seam."""
+
+    __slots__ = ("check", "found", "read", "score", "tail")
+
+    def __init__(self, check: Check) -> None:
+        self.check = check
+        self.tail = ""
+        self.read = 0  # characters before the tail
+        self.found: set[int] = set()
+        self.score = 0.0
+
+    def feed(self, piece: str) -> None:
+        for start, end in pieces(piece, PIECE_CHARACTERS):
+            self._look(self.tail + piece[start:end])
+
+    def _look(self, window: str) -> None:
+        seen = self.check.look(window)
+        # What begins where a window goes on was seen in the one before, with what stands before it: no word of its own.
+        places = [place for place in seen.places if place or not self.read]
+        if places or not seen.places:
+            self.score = max(self.score, seen.score)
+        self.found.update(self.read + place for place in places)
+        keep = max(0, len(window) - self.check.tail)
+        self.read += keep
+        self.tail = window[keep:]
 
 
 def _conclude(entry: Entry, guard: Guard, seen: Seen) -> bool:
@@ -85,10 +115,16 @@ class Watch:
 
     def __init__(self, call: Call, guards: tuple[Guard, ...]) -> None:
         self.eyes = [Eye(call, guard) for guard in guards]
+        self.times = len(guards)  # that each piece is looked at
+        self.again = sum(getattr(guard.check, "tail", 0) for guard in guards)  # characters looked at with every piece
+        self.keeps = any(isinstance(guard.check, JsonSchema) for guard in guards)
+        self.kept = 0  # characters of the answer kept for its end
+        self.looked = 0  # characters looked at since the event loop last had its turn
 
     def see(self, delta: Delta, shown: Delta) -> None:
         """Raises Forbidden (guardrail_blocked) at the piece that completes what is blocked, which is then not shown."""
         if delta.text or delta.hidden or shown.text:
+            self.kept += len(shown.text) if self.keeps else 0
             for eye in self.eyes:
                 eye.see(delta, shown)
 
@@ -105,9 +141,10 @@ class Eye:
         self.guard = guard
         self.entry: Entry = {"kind": guard.kind, "on": "output", "verdict": "partial"}
         call.guardrails.append(self.entry)
-        self.tails = ["", ""]
-        self.read = [0, 0]  # characters before each tail
-        self.found: set[tuple[int, int]] = set()
+        # of what is shown, and of what is not
+        self.sights: tuple[Sight, ...] = ()
+        if not isinstance(guard.check, JsonSchema | MaxSize):
+            self.sights = (Sight(guard.check), Sight(guard.check))
         self.score = 0.0
         self.length = 0
         self.parts: list[str] = []
@@ -121,31 +158,28 @@ class Eye:
         except Exception:
             self._failed()
             return
-        if _conclude(self.entry, self.guard, Seen(self.score, tuple(range(len(self.found))))):
+        if _conclude(self.entry, self.guard, self.seen()):
             raise refusal(self.guard, "answer")
         if self.entry["verdict"] == "passed":
             self.entry["verdict"] = "partial"
 
-    def _look(self, pieces: tuple[str, str], shown: str) -> None:
+    def _look(self, said: tuple[str, str], shown: str) -> None:
         check = self.guard.check
         if isinstance(check, JsonSchema):
             self.parts.append(shown)
             return
         if isinstance(check, MaxSize):
-            self.length += sum(map(len, pieces))
+            self.length += sum(map(len, said))
             most = check.most["output"]
             self.score = 1.0 if most is not None and self.length > most else 0.0
             return
-        for side, piece in enumerate(pieces):
-            if not piece:
-                continue
-            window = self.tails[side] + piece
-            seen = check.look(window)
-            self.score = max(self.score, seen.score)
-            self.found.update((side, self.read[side] + place) for place in seen.places)
-            keep = max(0, len(window) - check.tail)
-            self.read[side] += keep
-            self.tails[side] = window[keep:]
+        for sight, piece in zip(self.sights, said, strict=True):
+            if piece:
+                sight.feed(piece)
+
+    def seen(self) -> Seen:
+        found = sum(len(sight.found) for sight in self.sights)
+        return Seen(max([self.score, *(sight.score for sight in self.sights)]), tuple(range(found)))
 
     def _failed(self) -> None:
         self.is_off = True
@@ -161,7 +195,7 @@ class Eye:
                 self.entry["verdict"] = "not_applicable"
                 return
             self.score = 0.0 if self.guard.check.fits("".join(self.parts)) else 1.0
-        if _conclude(self.entry, self.guard, Seen(self.score, tuple(range(len(self.found))))):
+        if _conclude(self.entry, self.guard, self.seen()):
             raise refusal(self.guard, "answer")
 
 

@@ -125,6 +125,17 @@ def is_long(value: Any, most: int) -> bool:
     return False
 
 
+def pieces(text: str, most: int) -> Iterator[tuple[int, int]]:
+    """A text in pieces of at most so many characters, one after another, that end between two words where they can."""
+    start = 0
+    while len(text) - start > most:
+        end = start + most
+        end = max(text.rfind(" ", end - most // 4, end), text.rfind("\n", end - most // 4, end)) + 1 or end
+        yield start, end
+        start = end
+    yield start, len(text)
+
+
 # --- Who says what ------------------------------------------------------------------------------
 
 _SPOKEN_BY = {

@@ -13,7 +13,9 @@ import re2
 
 from evals.guardrails.patterns import compiled, matches, pattern_of_words, whole_words
 from evals.guardrails.secrets import find_secrets, private_keys, secret_marks
+from gateway.core.aside import PIECE_CHARACTERS
 from gateway.core.plain import plain
+from gateway.core.texts import pieces
 from gateway.redaction.detectors.contact import emails, spelt_emails
 from gateway.redaction.detectors.names import is_name_field, name_marks, people
 from gateway.redaction.detectors.network import ip4_addresses, ip6_addresses
@@ -40,9 +42,7 @@ _MARKS = {
     "secret": secret_marks(),
     "person": name_marks(),
 }
-_PIECE_CHARACTERS = 16_384
 _OVERLAP_CHARACTERS = 512
-_WORD_CHARACTERS = 4_096
 _DEFINITE_LENGTH = 24
 _MOST_KEYS = 1_000
 
@@ -92,7 +92,7 @@ class Finder:
 
     def find(self, text: str, field: str = "") -> list[Span]:
         """The spans to mask, in order, none overlapping. `field` names the field that the text is the value of, if any."""
-        if len(text) > _PIECE_CHARACTERS:
+        if len(text) > PIECE_CHARACTERS + _OVERLAP_CHARACTERS:
             return self._find_in_pieces(text)
         view = None if text.isascii() else plain(text)
         shown = text if view is None else view.text
@@ -114,7 +114,8 @@ class Finder:
         spans: list[Found] = []
         if "secret" in self.kinds:  # longer than what two pieces have in common
             spans.extend(_as("secret", private_keys(text)))
-        for start, end in _pieces(text):
+        for begin, end in pieces(text, PIECE_CHARACTERS):
+            start = max(0, begin - _OVERLAP_CHARACTERS)
             spans.extend((start + first, start + last, kind) for first, last, kind in self.find(text[start:end]))
         return settled(spans)
 
@@ -173,25 +174,6 @@ def settled(found: list[Found]) -> list[Span]:
     if end:
         kept.append(Span(start, end, kind))
     return kept
-
-
-def _pieces(text: str) -> Iterator[tuple[int, int]]:
-    """A long text in pieces that overlap, each short enough that no pattern runs long without a pause for other threads.
-
-    A piece ends between two words where it can, so that a long token is not cut.
-    """
-    start = 0
-    while start < len(text):
-        end = min(len(text), start + _PIECE_CHARACTERS)
-        if end < len(text):
-            end = (
-                max(text.rfind(" ", end - _WORD_CHARACTERS, end), text.rfind("\n", end - _WORD_CHARACTERS, end)) + 1
-                or end
-            )
-        yield start, end
-        if end == len(text):
-            return
-        start = end - _OVERLAP_CHARACTERS
 
 
 @lru_cache(maxsize=512)

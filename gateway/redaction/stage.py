@@ -1,11 +1,11 @@
 """Masking personal data on the way out, and putting it back on the way in."""
 
-import asyncio
 from collections.abc import Iterable
 from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any
 
+from gateway.core.aside import LONG_CHARACTERS, aside
 from gateway.core.call import Call, Delta
 from gateway.core.errors import Forbidden, InvalidRequest
 from gateway.core.forms import SOUND_FORMS
@@ -17,7 +17,6 @@ from gateway.redaction.vault import Vault
 from gateway.snapshot import RedactionView, RoutesSnapshot
 
 PII = "pii"
-_THREAD_CHARACTERS = 8_000  # from here on a thread looks, so that the event loop is never held for long
 _NONE: frozenset[str] = frozenset()
 _ON_DEMAND = RedactionView(frozenset(), "restore")  # for calls that ask for it where the workspace does not
 
@@ -29,9 +28,9 @@ async def mask(call: Call, routes: RoutesSnapshot) -> None:
     (redaction_blocked) where the policy refuses such calls or a detector failed, and InvalidRequest for a kind that
     there is none of.
     """
-    call.is_masked = True
     view = policy(call, routes)
     if view is None:
+        call.is_masked = True
         return
     controls = call.controls
     asked = asked_kinds(controls.redact) if controls.redact else _NONE
@@ -39,19 +38,21 @@ async def mask(call: Call, routes: RoutesSnapshot) -> None:
         found = finder(rules(view, asked))
     except Exception:
         if view.on_error == "allow":
+            call.is_masked = True
             _note_failure(call, "allowed")
             return
         raise _failed() from None
     vault = Vault(partial(placeholders_in, call.body), gives_back=view.action == "restore")
     masker = Masker(found, vault, on_error=view.on_error, pepper=routes.pepper)
     try:
-        if found.is_slow or is_long(call.body, _THREAD_CHARACTERS):
-            await asyncio.to_thread(_mask_body, call, masker)
+        if found.is_slow or is_long(call.body, LONG_CHARACTERS) or _has_long_labels(call):
+            await aside(_mask_body, call, masker)
         else:
             _mask_body(call, masker)
     except DetectorFailed:
         call.body, call.chat = {}, None
         raise _failed() from None
+    call.is_masked = True
     if masker.failures:
         _note_failure(call, "masked" if view.on_error == "mask" else "allowed")
     if not vault.found:
@@ -114,6 +115,11 @@ def _mask_body(call: Call, masker: Masker) -> None:
     mask_labels(call, masker)
 
 
+def _has_long_labels(call: Call) -> bool:
+    controls = call.controls
+    return bool(controls.metadata or controls.tags) and is_long([controls.metadata, *controls.tags], LONG_CHARACTERS)
+
+
 def mask_labels(call: Call, masker: Masker) -> None:
     """Mask what stands in the record beside the body. The end user's name is no label: it has a pseudonym there."""
     controls = call.controls
@@ -148,11 +154,20 @@ class sealed:
         if kind is None or call.is_masked or (view := policy(call, self.routes)) is None:
             return
         call.body, call.chat = {}, None
+        kept, controls = False, call.controls
         try:
-            found = finder(rules(view, asked_kinds(call.controls.redact)))
-            mask_labels(call, Masker(found, Vault(gives_back=False), on_error="block", pepper=self.routes.pepper))
+            found = finder(rules(view, asked_kinds(controls.redact)))
+            masker = Masker(found, Vault(gives_back=False), on_error="block", pepper=self.routes.pepper)
+            if found.is_slow or _has_long_labels(call):
+                await aside(mask_labels, call, masker)
+            else:
+                mask_labels(call, masker)
+            kept = True
         except Exception:
-            call.controls.metadata, call.controls.tags, call.controls.session_id, call.controls.run_id = {}, (), "", ""
+            return
+        finally:
+            if not kept:  # also where the task is cancelled meanwhile
+                controls.metadata, controls.tags, controls.session_id, controls.run_id = {}, (), "", ""
 
 
 # --- The way back ------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ class Vault:
     nobody's, so they are never given out and come back as they are. `gives_back` says whether answers are restored.
     """
 
-    __slots__ = ("_ask", "_by_digest", "_counts", "_sealed", "_taken", "found", "gives_back", "restorer")
+    __slots__ = ("_ask", "_by_digest", "_counts", "_sealed", "_taken", "found", "gives_back", "looked", "restorer")
 
     def __init__(self, taken: Callable[[], Iterable[str]] = tuple, *, gives_back: bool) -> None:
         self._ask = taken
@@ -32,7 +32,11 @@ class Vault:
         self._counts: dict[str, int] = {}
         self.gives_back = gives_back
         self.found: dict[str, int] = {}  # how often each kind was masked
+        self.looked = 0  # characters restored since the event loop last had its turn
         self.restorer: Any = None  # the stream's state (gateway.redaction.streams), made when an answer first needs it
+
+    times = 1  # that an answer is gone over
+    again = 500  # restoring an event costs about as much as looking at so many characters
 
     def __repr__(self) -> str:
         return f"Vault({len(self._sealed)} originals)"

@@ -20,11 +20,11 @@ def rule(kind: str, action: str = "block", *words: str, threshold: float | None 
     return guard(kind, action, threshold, list(words), options)
 
 
-def hear(asked: Call, *pieces: str) -> str:
+async def hear(asked: Call, *pieces: str) -> str:
     """Let an answer come in pieces; returns what the caller saw of it."""
     shown: list[str] = []
     hear_into(shown, asked, *pieces)
-    conclude(asked)
+    await conclude(asked)
     return "".join(shown)
 
 
@@ -114,7 +114,7 @@ async def test_a_secret_in_tool_arguments_of_an_answer_is_seen_and_counted_once(
     for piece in ('{"key": "sk-proj-Ab3d', "Ef6hIj9lMn2pQr", '5tUv8x"}'):
         delta = Delta(data={}, hidden=piece)
         watch(asked, delta, delta)
-    conclude(asked)
+    await conclude(asked)
     assert asked.guardrails[1] == {"kind": "secrets", "on": "output", "verdict": "flagged", "count": 1}
 
 
@@ -122,15 +122,15 @@ async def test_an_answer_that_does_not_fit_its_schema_is_refused_at_its_end() ->
     rules = guarded(rule("json_schema", schema={"type": "object", "required": ["a"]}))
     asked = call("hello")
     await screen(asked, rules)
-    assert hear(asked, '{"a"', ": 1}") == '{"a": 1}'
+    assert await hear(asked, '{"a"', ": 1}") == '{"a": 1}'
     assert asked.guardrails == [{"kind": "json_schema", "on": "output", "verdict": "passed"}]
     other = call("hello")
     await screen(other, rules)
     with pytest.raises(Forbidden):
-        hear(other, '{"b"', ": 1}")
+        await hear(other, '{"b"', ": 1}")
     calling = call("hello")
     await screen(calling, rules)
-    hear(calling)
+    await hear(calling)
     assert calling.guardrails[0]["verdict"] == "not_applicable"
 
 
@@ -138,7 +138,7 @@ async def test_an_answer_that_grows_too_long_is_cut() -> None:
     asked = call("hello")
     await screen(asked, guarded(rule("max_size", max_output_characters=6)))
     with pytest.raises(Forbidden):
-        hear(asked, "four", "five")
+        await hear(asked, "four", "five")
 
 
 class Breaking:
@@ -158,7 +158,7 @@ async def test_a_guardrail_that_breaks_blocks_or_flags_as_it_says_and_the_record
             await screen(asked, guarded(broken))
     else:
         await screen(asked, guarded(broken))
-        hear(asked, "one", "two")
+        await hear(asked, "one", "two")
         assert asked.guardrails[1] == {"kind": "secrets", "on": "output", "verdict": "error"}
     assert asked.guardrails[0] == {"kind": "secrets", "on": "input", "verdict": "error"}
 
