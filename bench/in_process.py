@@ -7,6 +7,7 @@ writer runs, and the calls into functions are counted, which does not depend on 
 import argparse
 import asyncio
 import cProfile
+import gc
 import os
 import pstats
 import sys
@@ -37,6 +38,8 @@ async def take(gateway: "InProcess", made: "list[Line]") -> None:
 async def measure(gateway: "InProcess", scenario: Scenario, rounds: int, calls: int) -> None:
     warm = lines(scenario, calls, "warm")
     await take(gateway, warm)
+    gc.collect()
+    gc.freeze()  # as a server does: see gateway/runtime.py
     times = []
     for number in range(rounds):
         made = lines(scenario, calls, str(number))
@@ -73,6 +76,9 @@ async def profile(gateway: "InProcess", scenario: Scenario, calls: int, top: int
 
 
 async def run(options: argparse.Namespace, gateway: "InProcess") -> None:
+    from gateway.runtime import COLLECT_AFTER  # noqa: PLC0415 -- app ready first
+
+    gc.set_threshold(*COLLECT_AFTER)
     for scenario in (*CALLS, *STREAMS):
         if scenario.model == "translated" or options.only not in scenario.name:
             continue

@@ -116,6 +116,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
             except Exception as error:
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 raise
+            runtime.services.upstream.home = asyncio.get_running_loop()
             edge.overload.relieve = runtime.services.upstream.relieve
             edge.overload.start()
             if runtime.shared is not None:
@@ -132,6 +133,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
             for task in watchers:
                 task.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
+            runtime.services.upstream.close()
             await asyncio.to_thread(runtime.stop)
             await send({"type": "lifespan.shutdown.complete"})
             return

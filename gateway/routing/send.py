@@ -1,8 +1,9 @@
-"""The one client that reaches providers, on pyreqwest. Two calls: `send` for a whole answer, `stream` for pieces.
+"""The one client that reaches providers. Two calls: `send` for a whole answer, `stream` for pieces.
 
-No redirects, no proxies from the environment, no decompression: `accept-encoding: identity` goes out and a compressed
-answer is refused, so that a small answer can't become a large one here. A host's name is resolved and checked by
-core.egress and the connection is pinned to the checked address.
+https:// goes by pyreqwest (https.py), http:// by the event loop's own sockets (http1.py). No redirects, no proxies from
+the environment, no decompression: `accept-encoding: identity` goes out and a compressed answer is refused, so that a
+small answer can't become a large one here. A host's name is resolved and checked by core.egress and the connection is
+pinned to the checked address.
 
 One timer watches an attempt however many pieces come. It counts only while we wait for the provider, so a slow reader
 on our side never looks like a silent provider.
@@ -10,24 +11,13 @@ on our side never looks like a silent provider.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
-
-from pyreqwest.client import Client
-from pyreqwest.exceptions import (
-    BuilderError,
-    ConnectError,
-    ConnectTimeoutError,
-    PoolTimeoutError,
-    PyreqwestError,
-    RequestTimeoutError,
-)
 
 from gateway.core.errors import GatewayError, UpstreamError, UpstreamUnavailable
 from gateway.providers.base import Outgoing
 from gateway.routing.health import Health
-from gateway.routing.pinned import Pinned
+from gateway.routing.pinned import Client, Exchange, Pinned
 from gateway.snapshot import Timeouts
 
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
@@ -66,11 +56,13 @@ class Upstream:
     """Reaches providers. One for a process and an event loop; holds the connections.
 
     in_process   transports by a target's kind, for providers that live in this process
+    home         the event loop that serves calls: on it connections to http:// providers are kept for the next call
     """
 
     def __init__(self, in_process: Mapping[str, Respond] | None = None) -> None:
         self._in_process = dict(in_process or {})
         self._clients: dict[tuple[str, float], Pinned] = {}
+        self.home: asyncio.AbstractEventLoop | None = None
         self.health = Health()
         self._open: set[Streaming] = set()
         self._stopped: GatewayError | None = None
@@ -100,6 +92,11 @@ class Upstream:
         for each in tuple(self._open):
             each.abort(error)
 
+    def close(self) -> None:
+        """Close the connections that are not used. On the event loop that serves calls."""
+        for pinned in self._clients.values():
+            pinned.client.close()
+
     def relieve(self, error: GatewayError) -> None:
         """End the largest request under way with this error, because memory runs out."""
         if self._open:
@@ -111,7 +108,7 @@ class Upstream:
         key = (url if end < 0 else url[:end], connect_seconds)
         pinned = self._clients.get(key)
         if pinned is None:
-            pinned = await Pinned.of(key[0], connect_seconds)
+            pinned = await Pinned.of(key[0], connect_seconds, self.home)
             self._clients[key] = pinned
         elif pinned.stale_at is not None and asyncio.get_running_loop().time() > pinned.stale_at:
             pinned.refresh()
@@ -133,13 +130,12 @@ class Streaming:
         "_began",
         "_due",
         "_ends",
+        "_exchange",
         "_expired",
         "_iterator",
         "_loop",
         "_outgoing",
         "_owner",
-        "_read",
-        "_request",
         "_respond",
         "_silence",
         "_task",
@@ -172,8 +168,7 @@ class Streaming:
         self._task: asyncio.Task[Any] | None = None  # the same while it waits for the provider
         self._timer: asyncio.TimerHandle | None = None
         self._iterator: AsyncIterator[bytes] | None = None
-        self._request: Any = None
-        self._read: Any = None
+        self._exchange: Exchange | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
@@ -202,17 +197,11 @@ class Streaming:
         return self
 
     async def _open(self) -> None:
-        url, headers, body, method, _ = self._outgoing
-        client = await self._upstream.client(url, self._timeouts.connect)
-        headers["accept-encoding"] = "identity"
-        # Without a limit of 0 the client holds a stream's pieces back to fill its buffer.
-        asked = client.request(method, url).headers(headers)
-        asked = asked.body_bytes(body) if self._upload is None else asked.body_stream(self._uploaded(self._upload))
-        request = asked.streamed_read_buffer_limit(0).build_streamed()
-        response = await request.__aenter__()
-        self._request = request
-        self.status, self.headers = response.status, response.headers
-        self._read = response.body_reader.read_chunk
+        self._outgoing.headers["accept-encoding"] = "identity"
+        client = await self._upstream.client(self._outgoing.url, self._timeouts.connect)
+        exchange = await client.open(self._outgoing, None if self._upload is None else self._uploaded(self._upload))
+        self._exchange = exchange
+        self.status, self.headers = exchange.status, exchange.headers
 
     async def _uploaded(self, upload: Upload) -> AsyncIterator[bytes]:
         """The request's body with the upload in it. The provider's time to answer begins anew with each piece."""
@@ -241,10 +230,9 @@ class Streaming:
             self._timer = None
         self._task = None
         self._upstream._open.discard(self)
-        request, self._request, self._read = self._request, None, None
-        if request is not None:
-            with suppress(PyreqwestError):
-                await request.__aexit__(None, None, None)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and (closing := exchange.close()) is not None:
+            await closing
         iterator, self._iterator = self._iterator, None
         if iterator is not None and (aclose := getattr(iterator, "aclose", None)) is not None:
             await aclose()
@@ -262,7 +250,7 @@ class Streaming:
             self._due = min(self._ends, self._loop.time() + self._silence)
         self._wait_begins()
         try:
-            chunk = await (self._read() if self._iterator is None else anext(self._iterator, None))
+            chunk = await (self._exchange.read() if self._iterator is None else anext(self._iterator, None))  # type: ignore[union-attr]
         except BaseException as error:
             failure = self._failure(error)
             if failure is None:
@@ -271,7 +259,7 @@ class Streaming:
         self._wait_ends()
         if chunk is None:
             raise StopAsyncIteration
-        return bytes(chunk)
+        return chunk
 
     def adopt(self) -> None:
         """From now on it is read and left by this task, and no longer by the one that made it."""
@@ -349,12 +337,11 @@ class Streaming:
             if self._owner is not None and self._owner.cancelling() == 0:  # nobody cancelled us: the client gave up
                 return UpstreamUnavailable("the connection was given up while the answer was read", kind="connect")
             return None
-        if not isinstance(error, PyreqwestError):
+        if not isinstance(error, UpstreamUnavailable):
             return None
-        failure = meaning(error, begun=self._read is not None)
-        if not failure.sent:
+        if not error.sent:
             self._upstream.lost(self._outgoing.url, self._timeouts.connect)
-        return failure
+        return error
 
     def _patience(self) -> float:
         if self._due >= self._ends:
@@ -362,21 +349,3 @@ class Streaming:
         if self._silence is not None:
             return self._silence
         return self._timeouts.first_token if self.status else self._timeouts.first_byte
-
-
-def meaning(error: PyreqwestError, *, begun: bool) -> UpstreamUnavailable:
-    """The client's error in our words. `begun`: the answer's head was there."""
-    if isinstance(error, ConnectTimeoutError | PoolTimeoutError):
-        return UpstreamUnavailable("no connection in time", kind="connect", sent=False)
-    if isinstance(error, BuilderError):
-        return UpstreamUnavailable("the provider's URL or credential can't be sent", kind="connect", sent=False)
-    if isinstance(error, RequestTimeoutError):
-        return UpstreamUnavailable("the provider took too long", kind="timeout")
-    details = getattr(error, "details", None) or {}
-    causes = [cause["message"] for cause in details.get("causes") or ()]
-    if isinstance(error, ConnectError) and "client error (Connect)" in causes:
-        why = causes[-1].split(" (os error")[0]
-        return UpstreamUnavailable(f"no connection: {why}", kind="connect", sent=False)
-    if begun:
-        return UpstreamUnavailable("the provider's answer broke off", kind="bad_answer")
-    return UpstreamUnavailable("the connection broke before an answer came", kind="connect")

@@ -4,17 +4,45 @@ import asyncio
 import contextlib
 import json
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from gateway.core.errors import Unavailable, UpstreamUnavailable
 from gateway.providers.base import Outgoing
+from gateway.routing import pinned
+from gateway.routing.https import SecureClient
 from gateway.routing.send import LARGEST_ANSWER_BYTES, Upstream
 from gateway.snapshot import Timeouts
 
 SHORT = Timeouts(connect=0.15, first_byte=0.3, first_token=0.3, idle=0.2, total=20.0)
 AMPLE = Timeouts()
+
+
+@pytest.fixture(autouse=True, params=["our own sockets", "the client for https"])
+async def through(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """Both clients keep the same promises; the upstream speaks no TLS, so the second is asked for http:// too."""
+    if request.param == "the client for https":
+
+        def secure(place, connect_seconds, home):
+            name, address, port = place
+            return SecureClient(connect_seconds, (name.rpartition(":")[0], address, port))
+
+        monkeypatch.setattr(pinned, "PlainClient", secure)
+    made = []
+
+    def make(self: Upstream, *args: object, **options: object) -> None:
+        begin(self, *args, **options)
+        self.home = asyncio.get_running_loop()
+        made.append(self)
+
+    begin = Upstream.__init__
+    monkeypatch.setattr(Upstream, "__init__", make)
+    yield request.param
+    for each in made:
+        each.close()
+    await asyncio.sleep(0)
 
 
 def asks(url: str, *, stream: bool = False, text: str = "hello", path: str = "/chat/completions") -> Outgoing:
@@ -98,10 +126,10 @@ async def test_a_name_is_called_only_at_the_address_that_was_checked(upstream, m
     monkeypatch.setattr(socket, "getaddrinfo", resolver)
     client, outgoing = Upstream(), asks(f"http://provider.example:{upstream.port}/v1")
     assert (await client.send(outgoing, Timeouts())).status == 200
-    pinned = next(iter(client._clients.values()))
-    pinned.stale_at = 0.0
+    origin = next(iter(client._clients.values()))
+    origin.stale_at = 0.0
     assert (await client.send(outgoing, Timeouts())).status == 200  # the second look-up happens beside this call
-    while pinned._refreshing is not None:
+    while origin._refreshing is not None:
         await asyncio.sleep(0.01)
 
     with pytest.raises(UpstreamUnavailable, match="may not be called"):
