@@ -184,8 +184,8 @@ class Journal:
 
     def append(self, kind: bytes, payload: bytes, *, may_use_reserve: bool = True) -> None:
         """Write one record. Returns once the system has it; see `sync` for the disk. Raises JournalFull."""
-        length = len(payload) + 1
-        frame = b"".join((_HEAD.pack(length, zlib.crc32(payload, zlib.crc32(kind))), kind, payload))
+        body = kind + payload
+        frame = _HEAD.pack(len(body), zlib.crc32(body)) + body
         with self._lock:
             segment = self.current
             if segment is None:

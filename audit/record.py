@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.call import Attempt, Call
+from gateway.core.call import UNUSED, Attempt, Call
 
 SCHEMA = 1
 
@@ -131,59 +131,64 @@ _rare = attrgetter(*_RARE)
 
 
 def build(call: Call) -> Record:
-    """The record of a call as it stands now. Never raises for anything a caller can send."""
-    caller, controls, usage = call.caller, call.controls, call.usage
-    attempts = [_attempt(attempt, call) for attempt in call.attempts]
-    last = call.attempts[-1].target if call.attempts else call.hit
+    """The whole record of a call as it stands now."""
+    return bring_up_to_date(begin(call), call)
+
+
+def begin(call: Call) -> Record:
+    """The record of a call that is about to be sent or has ended: what no longer changes from then on."""
+    controls = call.controls
     record = Record(
         call_id=call.id,
         at_us=int(call.at * 1e6),
         form=call.form.name if call.form is not None else "",
         route=call.route,
         asked=call.model,
-        model=last.model if last is not None else call.model,
-        provider=last.provider if last is not None else "",
         prompt=call.prompt,
         experiment=call.experiment,
-        status=call.status,
-        outcome=call.outcome,
-        code=call.code,
         streamed=call.stream,
-        input_tokens=usage.input,
-        output_tokens=usage.output,
-        cached_tokens=usage.cached,
-        cache_write_tokens=usage.cache_write,
-        reasoning_tokens=usage.reasoning,
-        estimated=usage.estimated,
-        cost_nanos=call.cost_nanos,
-        cache=call.cache,
-        attempts=attempts,
-        ttft_us=None if call.ttft is None else int(call.ttft * 1e6),
-        us=int(call.elapsed * 1e6),
-        upstream_us=int(call.upstream_seconds * 1e6),
-        redacted=call.redacted,
-        finish=call.finish,
         user=controls.user,
         session_id=controls.session_id,
         run_id=controls.run_id,
         tags=list(controls.tags),
         metadata=controls.metadata,  # type: ignore[arg-type]
-        decision=call.decision,
-        guardrails=call.guardrails,
-        likeness=call.likeness or {},
-        saved_nanos=call.hit.saved_nanos if call.hit is not None else 0,
         peer=call.peer,
     )
-    if caller is not None:
+    if (caller := call.caller) is not None:
         record.workspace_id, record.workspace = caller.workspace_id, caller.workspace
         record.key_id, record.key = caller.key_id, caller.key
         record.team_id, record.team = caller.team_id, caller.team
+    return record
+
+
+def bring_up_to_date(record: Record, call: Call) -> Record:
+    """The same record with all else as the call stands now. Never raises for anything a caller can send."""
+    attempts, usage = call.attempts, call.usage
+    last = attempts[-1].target if attempts else call.hit
+    if last is not None:
+        record.model, record.provider = last.model, last.provider
+    else:
+        record.model = call.model
+    record.attempts = [_attempt(attempt, call) for attempt in attempts]
+    record.status, record.outcome, record.code = call.status, call.outcome, call.code
+    record.cost_nanos, record.cache, record.finish = call.cost_nanos, call.cache, call.finish
+    record.us, record.upstream_us = int(call.elapsed * 1e6), int(call.upstream_seconds * 1e6)
+    record.ttft_us = None if call.ttft is None else int(call.ttft * 1e6)
+    record.redacted, record.decision, record.guardrails = call.redacted, call.decision, call.guardrails
+    if call.likeness is not None:
+        record.likeness = call.likeness
+    if call.hit is not None:
+        record.saved_nanos = call.hit.saved_nanos
     if call.trace is not None:
         record.trace_id, record.trace_sampled = call.trace.id, call.trace.is_sampled
     if call.hold is not None:
         record.entries = call.hold.lines()
-    if any(_rare(usage)):
-        record.tokens = {name: count for name, count in zip(_RARE, _rare(usage), strict=True) if count}
+    if usage is not UNUSED:
+        record.input_tokens, record.output_tokens, record.cached_tokens = usage.input, usage.output, usage.cached
+        record.cache_write_tokens, record.reasoning_tokens = usage.cache_write, usage.reasoning
+        record.estimated = usage.estimated
+        if any(rare := _rare(usage)):
+            record.tokens = {name: count for name, count in zip(_RARE, rare, strict=True) if count}
     return record
 
 

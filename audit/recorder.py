@@ -9,7 +9,7 @@ import msgspec
 
 from audit.bodies import BodySealer
 from audit.journal import FINAL, INTENT, Journal, JournalFull
-from audit.record import Record, build, encode
+from audit.record import Record, begin, bring_up_to_date, encode
 from audit.snapshot import Keeping
 from gateway.core.call import Call
 
@@ -42,13 +42,12 @@ class Recorder:
         """
         if keeping.is_strict and self.is_stalled:
             raise JournalFull("the database does not take records now")
-        record = self._record(call, keeping)
+        record = call.record = self._record(call, keeping)
         record.outcome = "in_doubt"
         for attempt in record.attempts:
             attempt.outcome = attempt.outcome or "in_doubt"
         if call.hold is not None:
-            record.entries = call.hold.lines()
-            record.cost_nanos = sum(line["nanos"] for line in record.entries)
+            record.cost_nanos = sum([line["nanos"] for line in record.entries])
         self.journal.append(INTENT, encode(record), may_use_reserve=not keeping.is_strict)
         if (segment := self.journal.current) is not None:
             self.journal.begun.setdefault(call.id, segment.name)
@@ -59,6 +58,8 @@ class Recorder:
             return
         record = self._record(call, keeping)
         record.message = message
+        if call.hold is not None:
+            record.entries = call.hold.entries
         if keeping.store_bodies:
             self._seal_bodies(record, call, keeping)
         record.seq = self._counted.get(record.workspace_id, 0) + 1
@@ -88,15 +89,16 @@ class Recorder:
     # --- parts of a record ---------------------------------------------------------------------------
 
     def _record(self, call: Call, keeping: Keeping) -> Record:
-        record = build(call)
-        record.worker = self.journal.worker
-        if record.user:
-            record.subject = self.subject(record.workspace_id, record.user, keeping)
-        if call.hold is not None:
-            record.entries = call.hold.entries
-        if keeping.records_days is not None:
-            record.keep_until_us = record.at_us + keeping.records_days * DAY_US
-        return record
+        """The call's record as it stands now: the one that its intent began, where it has one."""
+        record: Record | None = call.record
+        if record is None:
+            record = begin(call)
+            record.worker = self.journal.worker
+            if record.user:
+                record.subject = self.subject(record.workspace_id, record.user, keeping)
+            if keeping.records_days is not None:
+                record.keep_until_us = record.at_us + keeping.records_days * DAY_US
+        return bring_up_to_date(record, call)
 
     def subject(self, workspace_id: str, user: str, keeping: Keeping) -> str:
         """The pseudonym under which a person's calls are kept."""

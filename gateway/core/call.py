@@ -40,6 +40,13 @@ class Usage:
     service_tier: str = ""
 
 
+UNUSED = Usage()  # stands where a provider has reported nothing yet; never changed
+
+
+def unused() -> Usage:
+    return UNUSED
+
+
 @dataclass(slots=True, eq=False)
 class Delta:
     """One piece of an answer: a stream's event, or the whole of an answer that was not streamed.
@@ -114,7 +121,7 @@ class Attempt:
     reason: str = ""
     first_byte: float | None = None
     ended: float | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=unused)
     cost_nanos: int = 0
     sent: bool = False  # bytes may have reached the provider
 
@@ -201,7 +208,7 @@ class Call:
     vault: Any = None  # redaction's own: the originals of this call, to give back
     watch: Any = None  # the guardrails' own: what looks at the answer as it comes
     guardrails: list[dict[str, Any]] = field(default_factory=list)
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=unused)
     cost_nanos: int = 0
     tokens: int = 0  # charged, over all attempts
     said: int = 0  # characters of answer received, visible and hidden
@@ -214,6 +221,7 @@ class Call:
     answered: bytearray | None = None  # the answer before redaction gives the originals back, where bodies are stored
     status: int = 200
     outcome: str = ""
+    record: Any = None  # audit's own: what its intent began and its end completes
     code: str = ""
     ended: float | None = None  # seconds since it began, once its end is known
     is_shed: bool = False  # refused before its body was read, because the worker has too much to do
