@@ -33,6 +33,7 @@ SEGMENT_BYTES = 64 * MIB
 RESERVE_BYTES = 16 * MIB
 SEGMENTS_MOST = 16  # 1 GiB of records that wait for the database; then no further call is begun
 SEGMENT_SECONDS = 300.0  # an older segment is closed, so that erased bodies do not stay in it
+RECENT_BYTES = 4 * MIB  # of records that the writer need not read back, while it keeps up
 UNBORN_SECONDS = 60.0  # for as long a segment may be between its making and its lock
 INTENT = b"I"
 FINAL = b"F"
@@ -54,13 +55,19 @@ class Frame(NamedTuple):
 
 
 class Segment:
-    """One file of a journal, locked by this process."""
+    """One file of a journal, locked by this process.
 
-    __slots__ = ("fd", "opened", "path", "size")
+    `recent` holds the final records since the writer's last look, each with the offset of its end, so that it need not
+    read them back from between the intents. None once they are too many: then the file is read.
+    """
+
+    __slots__ = ("fd", "opened", "path", "recent", "room", "size")
 
     def __init__(self, path: Path, fd: int, size: int) -> None:
         self.path, self.fd, self.size = path, fd, size
         self.opened = time.monotonic()
+        self.recent: list[tuple[int, bytes]] | None = []
+        self.room = RECENT_BYTES
 
     @property
     def name(self) -> str:
@@ -73,6 +80,15 @@ class Segment:
     def read(self, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes from `offset`, never beyond what was written whole."""
         return os.pread(self.fd, min(limit, self.size - offset), offset)
+
+    def remember(self, payload: bytes) -> None:
+        """Keep the record that was just written at hand, unless those since the last look take up too much."""
+        if self.recent is not None:
+            self.room -= len(payload)
+            if self.room >= 0:
+                self.recent.append((self.size, payload))
+            else:
+                self.recent = None
 
     def remove(self) -> None:
         """Delete the file and give up its lock. Only after all its records are in the database."""
@@ -203,6 +219,8 @@ class Journal:
                 if segment is None or not self._write(segment, frame):
                     self.refused += 1
                     raise JournalFull("the disk of the journal is full")
+            if kind == FINAL:
+                segment.remember(payload)
         if not self.wake.is_set():
             self.wake.set()
 
@@ -307,6 +325,15 @@ class Journal:
                 self.current, self.on_reserve = fresh, False
             elif segment.size and time.monotonic() - segment.opened > SEGMENT_SECONDS:
                 self._rotate(segment)
+
+    def take_recent(self, segment: Segment) -> tuple[list[tuple[int, bytes]] | None, int]:
+        """The segment's final records since the last taking, each with its end, and up to where that is all there are.
+
+        None in place of the records: they must be read from the file, up to there.
+        """
+        with self._lock:
+            recent, segment.recent, segment.room = segment.recent, [], RECENT_BYTES
+            return recent, segment.size
 
     def release(self, segment: Segment) -> None:
         """Remove a closed segment whose records are all in the database."""

@@ -71,8 +71,8 @@ def call_row(record: Record) -> Row:
         record.ttft_us,
         record.us,
         record.redacted,
-        text(record.session_id, 200) or None,
-        text(record.run_id, 200) or None,
+        (text(record.session_id, 200) or None) if record.session_id else None,
+        (text(record.run_id, 200) or None) if record.run_id else None,
         _json(record.tags).decode() if record.tags else None,
         word(record.peer, 64),
         record.worker,
@@ -133,7 +133,7 @@ def rest(record: Record) -> str:
 
 def digest(row: Sequence[Any]) -> bytes:
     """SHA-256 over the row's values in column order, as a JSON array with times in microseconds."""
-    return hashlib.sha256(_json(list(row))).digest()
+    return hashlib.sha256(_json(row)).digest()
 
 
 def micros(moment: datetime | None) -> int | None:
@@ -149,9 +149,10 @@ def at_microsecond(us: int) -> datetime:
 def adapted(row: Row, times: Sequence[int], vendor: str) -> list[Any]:
     """The row with its times as the database driver takes them: SQLite text in UTC, else datetimes."""
     values = list(row)
+    as_kept = sqlite_time if vendor == "sqlite" else at_microsecond
     for index in times:
         if (us := values[index]) is not None:
-            values[index] = sqlite_time(us) if vendor == "sqlite" else at_microsecond(us)
+            values[index] = as_kept(us)
     return values
 
 

@@ -52,6 +52,7 @@ class Writer(threading.Thread):
         self.on_stall: Callable[[bool], None] = lambda is_stalled: None
         self.each_second: list[Callable[[], None]] = []  # the sealer, and the counted refusals
         self._positions: dict[str, int] = {}  # how far each of our segments is read
+        self._behind: set[str] = set()  # of which what was taken from memory is not written: the file is read
         self._inherited: list[Segment] = []
         self._stopping = threading.Event()
         self._give_up_at = 0.0
@@ -143,29 +144,51 @@ class Writer(threading.Thread):
                     batch.forget_position(segment.name)
 
     def _read(self, segment: Segment) -> None:
-        """Write the segment's records from where we are, batch by batch. Intents matter only to who comes after us."""
+        """Write the segment's records from where we are, batch by batch. Intents matter only to who comes after us.
+
+        From memory, where the journal still has them there; from the file after a failure, so that none is missed.
+        """
         name = segment.name
-        position = self._positions.setdefault(name, 0)
-        while True:
-            found, end = _next_frames(segment, position, passing_over=INTENT)
-            if end == position:
+        while self._positions.setdefault(name, 0) < segment.size:
+            recent, end = self.journal.take_recent(segment)
+            from_file = recent is None or name in self._behind
+            self._behind.add(name)
+            if from_file and not self._scan(segment, end):
                 return
-            records = [record for frame in found if (record := self._record_of(frame)) is not None]
-            if records:
-                self._write(records, name, end, are_new=True)
-            position = self._positions[name] = end
+            for start in range(0, 0 if from_file else len(recent or ()), BATCH_RECORDS):
+                part = (recent or [])[start : start + BATCH_RECORDS]
+                self._advance([record for _, each in part if (record := self._decoded(each))], name, part[-1][0])
+            self._positions[name] = end
+            self._behind.discard(name)
+
+    def _scan(self, segment: Segment, until: int) -> bool:
+        """Write the records that stand in the file between where we are and `until`; whether it could be read so far."""
+        while (position := self._positions[segment.name]) < until:
+            found, end = _next_frames(segment, position, until=until, passing_over=INTENT)
+            if end == position:
+                return False
+            self._advance([record for frame in found if (record := self._record_of(frame))], segment.name, end)
+        return True
+
+    def _advance(self, records: list[Record], segment: str, end: int) -> None:
+        """Write these records, new ones, which stand in the segment before `end`."""
+        if records:
+            self._write(records, segment, end, are_new=True)
+        self._positions[segment] = end
 
     def _record_of(self, frame: Frame) -> Record | None:
         """The final record in this frame, if it holds one. What can't be read is buried."""
-        if frame.kind == INTENT:
-            return None
+        if frame.kind == FINAL:
+            return self._decoded(frame.payload)
+        if frame.kind != INTENT:
+            self._bury(frame.payload, "the bytes in the journal are not those that were written")
+        return None
+
+    def _decoded(self, payload: bytes) -> Record | None:
         try:
-            if frame.kind == FINAL:
-                return decode(frame.payload)
-            error = "the bytes in the journal are not those that were written"
+            return decode(payload)
         except ValueError as unreadable:
-            error = str(unreadable)
-        self._bury(frame.payload, error)
+            self._bury(payload, str(unreadable))
         return None
 
     def _write(self, records: list[Record], segment: str, position: int, *, are_new: bool = False) -> None:
@@ -267,11 +290,14 @@ def _remember(frame: Frame, begun: dict[str, bytes]) -> None:
             begun.pop(call_id, None)
 
 
-def _next_frames(segment: Segment, position: int, *, passing_over: bytes = b"") -> tuple[list[Frame], int]:
+def _next_frames(
+    segment: Segment, position: int, *, until: int | None = None, passing_over: bytes = b""
+) -> tuple[list[Frame], int]:
     """Up to a batch of frames from `position`, and where the next one begins: at `position` when none is left."""
     limit = MIB
+    most = segment.size - position if until is None else until - position
     while True:
-        data = segment.read(position, limit)
+        data = segment.read(position, min(limit, most))
         found, end = [], position
         for frame in frames(data, position, passing_over=passing_over):
             end = frame.end

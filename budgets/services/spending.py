@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
@@ -38,6 +38,7 @@ SCOPES = ("workspace", "team", "key", "user", "model", "provider")
 LINES_AT_ONCE = 60  # SQLite takes 999 values in a statement
 NAME_MOST = 200
 
+encode_json = msgspec.json.Encoder().encode
 Line = dict[str, Any]
 Key = tuple[str, str, date, str]  # workspace, of, day, subject
 
@@ -76,8 +77,8 @@ def book(lines: Iterable[Line]) -> int:
 def insert(lines: Sequence[Line]) -> set[str]:
     """Append lines whose attempt is not there yet; returns the attempts that were new."""
     new: set[str] = set()
-    now = timezone.now()
     vendor = connection.vendor
+    now = kept_moment(timezone.now(), vendor)
     at_once = LINES_AT_ONCE if vendor == "sqlite" else len(lines)
     with connection.cursor() as cursor:
         for start in range(0, len(lines), at_once or 1):
@@ -97,11 +98,11 @@ def insert_of(count: int) -> str:
     return f"INSERT INTO budgets_entry ({NAMES}) VALUES {', '.join([holes] * count)} {NEW_ONES}"  # noqa: S608
 
 
-def row(line: Line, now: datetime, vendor: str) -> tuple[Any, ...]:
-    """One line's values, in the order of COLUMNS."""
+def row(line: Line, now: datetime | str, vendor: str) -> tuple[Any, ...]:
+    """One line's values, in the order of COLUMNS. `now` is what kept_moment() made of it."""
     return (
         line["attempt"],
-        moment(datetime.fromtimestamp(line["at"], UTC), vendor),
+        kept_moment(datetime.fromtimestamp(line["at"], UTC), vendor),
         line["workspace"],
         line["team"],
         line["key"],
@@ -112,14 +113,14 @@ def row(line: Line, now: datetime, vendor: str) -> tuple[Any, ...]:
         line["tokens"],
         line["status"],
         line["price"],
-        msgspec.json.encode(line["classes"]).decode(),
-        moment(now, vendor),
+        encode_json(line["classes"]).decode(),
+        now,
     )
 
 
-def moment(at: datetime, vendor: str) -> datetime | str:
-    """A time as the database's driver takes it: SQLite keeps text in UTC, without saying so."""
-    return str(at.replace(tzinfo=None)) if vendor == "sqlite" else at
+def kept_moment(at: datetime, vendor: str) -> datetime | str:
+    """A time in UTC as the database's driver takes it: SQLite keeps it as text, without saying so."""
+    return at.isoformat(" ").removesuffix("+00:00") if vendor == "sqlite" else at
 
 
 @lru_cache(maxsize=1024)
@@ -159,7 +160,8 @@ def raise_totals(lines: Sequence[Line]) -> dict[Key, int]:
     alike: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])  # lines of one day in all scopes
     subjects = itemgetter(*SCOPES)
     for line in lines:
-        day = datetime.fromtimestamp(line["at"], zones.get(line["workspace"], UTC)).date()
+        # Rounded to the microsecond as the line's own time is, so that both are of one day.
+        day = local_day(int(line["at"] + 5e-7), zones.get(line["workspace"], UTC))
         doubt = (line["nanos"], line["tokens"]) if line["status"] == "in_doubt" else line.get("doubt", (0, 0))
         add(
             alike[(day, *subjects(line))],
@@ -179,6 +181,12 @@ def raise_totals(lines: Sequence[Line]) -> dict[Key, int]:
             columns = [list(column) for column in zip(*rows, strict=True)]
             cursor.execute(RAISE.format(f"SELECT * FROM unnest({TOTAL_ARRAYS})"), columns)  # noqa: S608
     return {key: total[0] for key, total in sums.items()}
+
+
+@lru_cache(maxsize=1024)
+def local_day(second: int, zone: tzinfo) -> date:
+    """The day in this zone; many calls begin in the same second."""
+    return datetime.fromtimestamp(second, zone).date()
 
 
 def add(total: list[int], amounts: Sequence[int]) -> None:

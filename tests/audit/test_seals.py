@@ -198,8 +198,8 @@ def test_a_record_that_went_before_it_was_sealed_leaves_a_hole(sealed, tmp_path)
     from audit.writer import Writer
 
     writer = Writer(keeper.journal)
-    record_of = writer._record_of
-    writer._record_of = lambda frame: None if (record := record_of(frame)).seq == 2 else record
+    decoded = writer._decoded
+    writer._decoded = lambda payload: None if (record := decoded(payload)).seq == 2 else record
     writer.drain()
     Sealer(settings.KEYRING, sealed)()
 

@@ -7,7 +7,7 @@ from django.db import DataError, OperationalError, connection
 from audit import writer as writers
 from audit.batch import decode_leaves
 from audit.bodies import key_place, open_body
-from audit.journal import INTENT
+from audit.journal import INTENT, Segment
 from audit.models import AuditEvent, BodyKey, CallBody, CallRecord, JournalPosition, PendingLeaves, Subject
 from audit.queries import contract_lines
 from audit.record import build, encode
@@ -59,6 +59,56 @@ def test_every_record_of_the_journal_comes_into_the_database_once(keeper):
     assert stored() == ids(*calls)
     position = JournalPosition.objects.get()
     assert (position.segment, position.position) == (keeper.journal.current.name, keeper.journal.current.size)
+
+
+def test_the_writer_reads_no_file_while_it_keeps_up(keeper, monkeypatch):
+    writer = Writer(keeper.journal)
+    monkeypatch.setattr(Segment, "read", lambda *place: pytest.fail("it reads the file"))
+    calls = run(carried(keeper, number=3))
+    writer.drain()
+    calls += run(carried(keeper, number=2))
+    writer.drain()
+
+    assert stored() == ids(*calls)
+    assert JournalPosition.objects.get().position == keeper.journal.current.size
+
+
+def test_what_memory_does_not_hold_any_more_is_read_from_the_file(keeper, monkeypatch):
+    monkeypatch.setattr("audit.journal.RECENT_BYTES", 1000)
+    keeper.journal.take_recent(keeper.journal.current)  # with that room
+    writer = Writer(keeper.journal)
+    calls = run(carried(keeper, number=5))
+    assert keeper.journal.current.recent is None
+    writer.drain()
+    calls += run(carried(keeper, number=1))
+    assert len(keeper.journal.current.recent) == 1
+    writer.drain()
+
+    assert stored() == ids(*calls)
+    assert writer.waiting_bytes == 0
+
+
+def test_what_was_taken_from_memory_and_not_written_is_read_from_the_file(keeper, monkeypatch):
+    monkeypatch.setattr(writers, "BATCH_RECORDS", 2)
+    writer = Writer(keeper.journal)
+    calls = run(carried(keeper, number=5))
+    commit, failing = writer._commit, [2]
+
+    def commit_but_the_second(*args, **kwargs):
+        failing[0] -= 1
+        if failing[0] == 0:
+            raise OperationalError("gone")
+        commit(*args, **kwargs)
+
+    monkeypatch.setattr(writer, "_commit", commit_but_the_second)
+    with pytest.raises(OperationalError):
+        writer.drain()
+    assert len(stored()) == 2
+    calls += run(carried(keeper, number=2))
+    writer.drain()
+
+    assert stored() == ids(*calls)
+    assert sum(len(decode_leaves(bytes(row.leaves))) for row in PendingLeaves.objects.all()) == len(calls)
 
 
 def test_the_writer_says_how_much_of_the_journal_waits(keeper):
