@@ -225,6 +225,7 @@ class Call:
     code: str = ""
     ended: float | None = None  # seconds since it began, once its end is known
     is_shed: bool = False  # refused before its body was read, because the worker has too much to do
+    at_hand: bool = False  # the answer's next piece is there already, so the last one need not be sent alone
     left: bool = False  # the client is gone; what still comes is read only to learn what it cost
     reply_headers: dict[str, str] = field(default_factory=dict)  # stages add to the answer's head
 

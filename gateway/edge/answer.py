@@ -17,6 +17,7 @@ from gateway.pipeline import answer
 KEEP_ALIVE_S = 15.0
 STALL_S = 20.0  # how long a client may take nothing of what is written to it
 COMMENT = b": keep-alive\n\n"
+TOGETHER_BYTES = 64 * 1024  # of events that came together and are sent together
 
 
 async def reply(call: Call, config: Configuration, receive: Receive, send: Send) -> None:
@@ -66,6 +67,7 @@ class Streaming:
         self._wrote = self._loop.time()
         self._writing = False
         self._comment: asyncio.Task[None] | None = None
+        self._held = b""  # events that go out with the next one, which is there already
         self._may_comment = not isinstance(self.writer, PieceWriter)  # until it is known what the answer is
 
     async def run(self, config: Configuration) -> None:
@@ -78,11 +80,17 @@ class Streaming:
                     except Exception as error:  # as in `whole`
                         await deltas.athrow(error)
                         raise
-                    if data and not call.left:
+                    if self._held:
+                        data, self._held = self._held + data, b""
+                    if call.at_hand and len(data) < TOGETHER_BYTES:
+                        self._held = data  # nothing is waited for until the next piece
+                    elif data and not call.left:
                         await self.write(data)
             if not call.left:
-                await self.write(writer.end(), more=False)  # the record is written, the call's cost is final
+                await self.write(self._held + writer.end(), more=False)  # the record is written, the cost is final
         except GatewayError as error:
+            if self._held:
+                await self.write(self._held)
             if not self.started:
                 raise
             if data := writer.error(error):

@@ -73,8 +73,8 @@ class ChatWriter:
         return before + sse.encode(encode_openai_error(error))
 
     def written(self, delta: "Delta") -> bytes:
-        """The event of a delta in this form."""
-        return written(delta)
+        """The event of a delta in this form: see `written` below, which would be one call more for each of them."""
+        return delta.raw if delta.raw is not None else sse.encode(msgspec.json.encode(delta.data))
 
     def shown(self, delta: "Delta") -> dict[str, Any]:
         """The JSON of a delta in this form."""

@@ -271,9 +271,11 @@ class OpenAIReader:
             for raw, name, data in events:
                 if self.ended:
                     break
-                if (mended := self.mender.mend(data)) is not None:
+                if b"\\u" in data and (mended := self.mender.mend(data)) is not None:
                     raw, data = encode(mended, name), mended
-                if not data:
+                if name == "" and data[:1] == b"{" and self.form != "responses":  # nearly all of them
+                    deltas.append(self._chunk(raw, data))
+                elif not data:
                     deltas.append(Delta(raw, form=self.form))
                 elif data == b"[DONE]" or data.strip() == b"[DONE]":
                     self.ended = True
@@ -304,7 +306,11 @@ class OpenAIReader:
                 self._message(message, delta)
             if choice.finish_reason:
                 delta.finish = choice.finish_reason
-        return self._noted(delta, chunk.usage, bool(chunk.choices))
+        if chunk.usage or delta.finish:
+            return self._noted(delta, chunk.usage, bool(chunk.choices))
+        if delta.text or delta.hidden:
+            self.spoke = True
+        return delta
 
     def _message(self, message: Message, delta: Delta) -> None:
         if message.content:

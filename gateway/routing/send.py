@@ -244,11 +244,12 @@ class Streaming:
         """The next piece of the body. Raises UpstreamUnavailable (timeout, connect) when none comes."""
         if self._aborted is not None:
             raise self._aborted
-        if self._silence is None:
-            self._due = min(self._ends, self._began + self._timeouts.first_token)
-        else:
-            self._due = min(self._ends, self._loop.time() + self._silence)
-        self._wait_begins()
+        silence = self._silence
+        due = self._began + self._timeouts.first_token if silence is None else self._loop.time() + silence
+        self._due = due if due < self._ends else self._ends
+        self._task = self._owner  # as _wait_begins and _wait_ends: this runs for every piece of every stream
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._due, self._expire)
         try:
             chunk = await (self._exchange.read() if self._iterator is None else anext(self._iterator, None))  # type: ignore[union-attr]
         except BaseException as error:
@@ -256,7 +257,9 @@ class Streaming:
             if failure is None:
                 raise
             raise failure from None
-        self._wait_ends()
+        self._task = None
+        if self._expired:
+            self._wait_ends()
         if chunk is None:
             raise StopAsyncIteration
         return chunk

@@ -119,8 +119,11 @@ class opened:
                             raise StopAsyncIteration
                 except UpstreamError as error:
                     await self._go_on(error)
-            delta = self._seen(self._ready.pop())
+            delta = self._ready.pop()
+            if delta.usage is not None:
+                self._seen(delta)
             if self._rest is None:
+                self.call.at_hand = bool(self._ready)
                 return delta
             if (shown := self._rest.heard(delta)) is not None:
                 return shown
@@ -131,10 +134,9 @@ class opened:
         if self._rest is None or isinstance(broken, DeadlinePassed) or not await self._rest.go_on(self):
             raise broken from None
 
-    def _seen(self, delta: Delta) -> Delta:
+    def _seen(self, delta: Delta) -> None:
         if delta.usage is not None and self._attempt is not None:
             self._attempt.usage = delta.usage
-        return delta
 
     async def _more(self) -> bool:
         """Read on until there are deltas; False at the provider's own end."""
