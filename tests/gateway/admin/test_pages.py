@@ -105,3 +105,20 @@ def test_asking_twice_and_going_on_are_set_in_fields_of_their_own(root: Client) 
     root.post(page, sent | {"hedge_after_s": "", "goes_on": ""})
     route.refresh_from_db()
     assert route.options == {"timeout_s": 9}
+
+
+@pytest.mark.parametrize(
+    ("address", "lit"),
+    [
+        ("/admin/", "Home"),
+        ("/admin/dashboards/", "Dashboards"),
+        ("/admin/gateway/servedmodel/", "Models"),
+        ("/admin/gateway/servedmodel/health/", "Health"),
+        ("/admin/audit/callrecord/sessions/", "Calls"),
+        ("/admin/password_change/", None),
+    ],
+)
+def test_the_sidebar_marks_the_page_that_is_open_and_no_other(root: Client, address: str, lit: str | None) -> None:
+    groups = root.get(address).context["sidebar_navigation"]
+    marked = [item["title"] for group in groups for item in group["items"] if item["active"]]
+    assert marked == ([lit] if lit else [])
