@@ -4,7 +4,7 @@ A page is read from an index in the order of time and ends after its rows: nothi
 over, so the ten-thousandth page costs what the first does. Searches without a period of their own look back 7 days.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -28,6 +28,7 @@ PERIODS = {
 DEFAULT_PERIOD = "7d"
 OUTCOMES = ("answered", "refused", "failed", "client_left", "in_doubt")
 
+ANY = "any"
 OPINIONS = {"good": "score__gt", "bad": "score__lt", "any": ""}
 OPINIONS_MOST = 1000  # the newest, whose calls are found
 
@@ -48,8 +49,12 @@ def page_of(found: QuerySet[Any], cursor: str, *, size: int = PAGE_ROWS) -> Page
     if at is not None:
         found = found.filter(at__lte=at).filter(Q(at__lt=at) | Q(pk__lt=row_id))
     rows = list(found.order_by("-at", "-pk")[: size + 1])
-    more = rows[size - 1] if len(rows) > size else None
-    return Page(rows[:size], f"{micros(more.at)}.{more.pk}" if more is not None else "")
+    return Page(rows[:size], cursor_of(rows[size - 1]) if len(rows) > size else "")
+
+
+def cursor_of(row: Any) -> str:
+    """What `page_of` takes to go on after this row."""
+    return f"{micros(row.at)}.{row.pk}"
 
 
 def read_cursor(cursor: str) -> tuple[datetime | None, str]:
@@ -81,14 +86,17 @@ class Search:
         return any(value for name, value in self.fields.items() if name != "period")
 
     def _in_time(self, found: QuerySet[Any]) -> QuerySet[Any]:
-        span = PERIODS[self.fields["period"]][1] if self.fields["period"] else None
-        if span is not None:
-            found = found.filter(at__gte=timezone.now() - span)
-        if (since := self._moment("since")) is not None:
+        if (since := self.since()) is not None:
             found = found.filter(at__gte=since)
         if (until := self._moment("until")) is not None:
             found = found.filter(at__lt=until)
         return found
+
+    def since(self) -> datetime | None:
+        """From when on is searched; None where all that is older counts, too."""
+        span = PERIODS[self.fields["period"]][1] if self.fields["period"] else None
+        bounds = [timezone.now() - span if span is not None else None, self._moment("since")]
+        return max((each for each in bounds if each is not None), default=None)
 
     def _moment(self, name: str) -> datetime | None:
         value = self.fields[name]
@@ -116,7 +124,7 @@ class CallSearch(Search):
     names = (
         *Search.names,
         *("key", "team", "user", "model", "provider", "route", "prompt", "outcome", "status", "code", "cache"),
-        *("tag", "session", "run", "call", "min_cost", "min_ms", "feedback", "text"),
+        *("tag", "session", "run", "call", "min_cost", "min_ms", "feedback", "text", "fallback"),
     )
     exact = {
         "workspace": "workspace",
@@ -132,10 +140,18 @@ class CallSearch(Search):
     }
 
     @property
-    def having(self) -> dict[str, str]:
-        """Column → value of the names that are looked for and summed up by (audit.traffic)."""
-        columns = {name: column for name, column in self.exact.items() if name not in ("team", "session", "run")}
-        return {column: self.fields[name] for name, column in columns.items() if self.fields[name]}
+    def having(self) -> dict[str, Any]:
+        """The names that are looked for and summed up by (audit.traffic), as conditions of a query."""
+        return self._conditions(set(self.exact) - {"team", "session", "run"})
+
+    def _conditions(self, names: Collection[str]) -> dict[str, Any]:
+        """What these columns must hold. Ways of ending may be given together, with commas between."""
+        conditions: dict[str, Any] = {}
+        for name, column in self.exact.items():
+            if name in names and (value := self.fields[name]):
+                several = value.split(",") if name == "outcome" else [value]
+                conditions |= {column: value} if len(several) == 1 else {f"{column}__in": several}
+        return conditions
 
     def found(self, workspace_ids: frozenset[Any] | None) -> QuerySet[CallRecord]:
         """The calls of these workspaces that fit, without order or limit. `text` is applied by whoever opens bodies."""
@@ -144,9 +160,7 @@ class CallSearch(Search):
         if fields["call"]:  # an id says all there is to say
             return found.filter(pk=fields["call"])
         found = self._in_time(found)
-        for name, column in self.exact.items():
-            if fields[name]:
-                found = found.filter(**{column: fields[name]})
+        found = found.filter(**self._conditions(self.exact))
         if (subjects := self.subjects()) is not None:
             found = found.filter(subject=min(subjects)) if len(subjects) == 1 else found.filter(subject__in=subjects)
         if fields["prompt"]:

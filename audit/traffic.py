@@ -67,7 +67,7 @@ class Wanted(NamedTuple):
     workspace_ids: frozenset[Any] | None
     since: datetime
     until: datetime
-    having: Mapping[str, str] = {}
+    having: Mapping[str, Any] = {}
     subjects: frozenset[str] | None = None  # of these end users only
     without_routes: str = ""  # but for routes whose names begin so
 
@@ -170,7 +170,7 @@ def of(found: QuerySet[Any], wanted: Wanted) -> QuerySet[Any]:
     return found if wanted.subjects is None else found.filter(subject__in=sorted(wanted.subjects))
 
 
-def where_they_are(found: QuerySet[CallRecord], having: Mapping[str, str]) -> QuerySet[CallRecord]:
+def where_they_are(found: QuerySet[CallRecord], having: Mapping[str, Any]) -> QuerySet[CallRecord]:
     """The same records, looked for only on the days on which there are any, as the daily sums know.
 
     Without this a name that hardly any call has, or none, is looked for in every record.

@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
@@ -12,6 +13,7 @@ from django.urls import path, reverse
 from audit.admin.groups import GROUPS, groups_of, one_group
 from audit.admin.page import RecordAdmin
 from audit.admin.waterfall import waterfall
+from audit.fallbacks import fallback_page, fell_back
 from audit.models import CallBody, CallRecord, Feedback, SavedFilter
 from audit.origin import origin_of
 from audit.queries import newest_scores, user_names
@@ -51,12 +53,15 @@ class CallRecordAdmin(RecordAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         search = CallSearch(request.GET)
-        found = search.found(self.visible(request))
+        visible, cursor = self.visible(request), request.GET.get("before", "")
+        found = found_by(search, visible)
         scanned = ""
         if search.fields["text"]:
             page, scanned = self._that_say(request, search, found)
+        elif search.fields["fallback"]:
+            page = fallback_page(search, found, visible, cursor)
         else:
-            page = page_of(where_they_are(found, search.having), request.GET.get("before", ""))
+            page = page_of(where_they_are(found, search.having), cursor)
         names, scores = user_names(page.rows), newest_scores(page.rows)
         for call in page.rows:
             call.user = names.get((call.workspace_id, call.subject), (call.subject or "")[:8])
@@ -226,8 +231,14 @@ class CallRecordAdmin(RecordAdmin):
             raise PermissionDenied
         search = CallSearch(request.GET)
         return export_calls(
-            found=search.found(self.visible(request)), kind=kind, query=search.query, origin=origin_of(request)
+            found=found_by(search, self.visible(request)), kind=kind, query=search.query, origin=origin_of(request)
         )
+
+
+def found_by(search: CallSearch, workspace_ids: frozenset[Any] | None) -> QuerySet[CallRecord]:
+    """The calls of these workspaces that fit, also those that are known by their attempts alone."""
+    found = search.found(workspace_ids)
+    return fell_back(found, search.fields["fallback"]) if search.fields["fallback"] else found
 
 
 def int_or_none(call: CallRecord) -> Any:

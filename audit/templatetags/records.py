@@ -43,7 +43,7 @@ def minus(one: int, other: int) -> int:
 @register.filter
 def words(name: str) -> str:
     """A name of ours in words: "client_left" is "client left"."""
-    return str(name).replace("_", " ").replace(".", " ")
+    return str(name).replace("_", " ").replace(".", " ").replace(",", ", ")
 
 
 @register.filter

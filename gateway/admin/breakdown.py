@@ -70,7 +70,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """All that the page shows. `fallbacks` counts (asked first, answered by) among the `opened` calls, all but refused."""
+    """All that the page shows. `fallbacks` counts the commonest of (asked first, answered by), `fell_back` all of them,
+    among the `opened` calls, which are all but the refused ones."""
 
     moments: Sequence[datetime]  # when each step begins
     step: timedelta
@@ -79,6 +80,7 @@ class Breakdown:
     total: Step
     errors: Sequence[dict[str, Any]]
     fallbacks: Sequence[tuple[tuple[str, str], int]]
+    fell_back: int
     opened: int
     by: dict[str, Sequence[dict[str, Any]]]
 
@@ -102,6 +104,7 @@ def breakdown(wanted: Wanted) -> Breakdown:
         total.add(step)
     names = {row["workspace_id"]: row["workspace"] for row, _ in found.rows()}
     people = [row | {"workspace": names.get(row["workspace_id"], "")} for row in users(wanted, top=TOP)]
+    stood_in = fallbacks(found)
     return Breakdown(
         moments=list(steps),
         step=period.step,
@@ -109,7 +112,8 @@ def breakdown(wanted: Wanted) -> Breakdown:
         steps=list(steps.values()),
         total=total,
         errors=errors(found, TOP),
-        fallbacks=fallbacks(found),
+        fallbacks=stood_in.most_common(TOP),
+        fell_back=stood_in.total(),
         opened=total.calls - total.outcomes["refused"],
         by={name: ranked(found, columns, TOP) for name, columns in BY.items()} | {"user": people},
     )
@@ -133,10 +137,10 @@ def _steps(found: Found, period: Period, wanted: Wanted) -> dict[datetime, Step]
     return steps
 
 
-def fallbacks(found: Found) -> list[tuple[tuple[str, str], int]]:
+def fallbacks(found: Found) -> Counter[tuple[str, str]]:
     """Which model stood in for which."""
     counted: Counter[tuple[str, str]] = Counter()
     for row, sums in found.rows():
         if row["first_model"]:
             counted[row["first_model"], row["model"]] += sums.calls
-    return counted.most_common(TOP)
+    return counted

@@ -9,14 +9,14 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils import timezone
 
-from audit.search import PERIODS, CallSearch
+from audit.search import ANY, PERIODS, CallSearch
 from audit.traffic import Wanted
+from gateway.admin import home
 from gateway.admin.breakdown import MOST_DAYS, Breakdown, Step, breakdown, percentiles
 from gateway.admin.fullness import rings
-from gateway.admin.home import COLOURS, _chart, _dollars, _series, duration, money, share, short
+from gateway.admin.home import COLOURS, FAILED, _chart, _dollars, _series, duration, moment_text, money, share, short
 from tenants.queries import access_of, workspaces_for
 
 FILTERS = ("workspace", "model", "key", "user", "provider", "route")
@@ -71,7 +71,7 @@ def window(search: CallSearch, now: datetime) -> tuple[datetime, datetime]:
 
 def calls_url(search: CallSearch, **more: str) -> str:
     """The list of the calls behind a figure."""
-    return f"{reverse('admin:audit_callrecord_changelist')}?{_query(search, **more)}"
+    return home.calls_url(**(search.fields | more))
 
 
 def _query(search: CallSearch, **more: str) -> str:
@@ -88,7 +88,6 @@ def _kpis(found: Breakdown, search: CallSearch) -> list[dict[str, str]]:
     total = found.total
     times, first = percentiles(total.times), percentiles(total.first_tokens)
     failed = _failed(total)
-    fallen_back = sum(count for _, count in found.fallbacks)
     return [
         _kpi("Calls", f"{total.calls:,}", f"{share(total.outcomes['answered'], total.calls)} answered", search),
         _kpi("Spend", money(total.cost_nanos), f"{money(total.cost_nanos // (total.calls or 1))} a call", search),
@@ -117,11 +116,16 @@ def _kpis(found: Breakdown, search: CallSearch) -> list[dict[str, str]]:
             share(failed, total.calls),
             f"{failed:,} failed, {total.outcomes['refused']:,} refused",
             search,
-            outcome="failed",
+            outcome=FAILED,
         ),
         _kpi("From cache", share(total.hits, total.calls), f"{total.hits:,} calls", search, cache="hit"),
-        _kpi("Fell back", share(fallen_back, found.opened), f"of {found.opened:,} calls that were not refused", search)
-        | {"url": "#fallbacks"},
+        _kpi(
+            "Fell back",
+            share(found.fell_back, found.opened),
+            f"{found.fell_back:,} of {found.opened:,} calls that were not refused",
+            search,
+            fallback=ANY,
+        ),
     ]
 
 
@@ -178,12 +182,10 @@ def _charts(found: Breakdown, search: CallSearch) -> list[dict[str, Any]]:
             _chart("Time to the first token", "milliseconds", "line", found.labels, _quantiles(first, colours)),
             {"outcome": "answered"},
         ),
-        (_chart("Errors", "per cent of calls", "line", found.labels, errors), {"outcome": "failed"}),
+        (_chart("Errors", "per cent of calls", "line", found.labels, errors), {"outcome": f"{FAILED},refused"}),
         (_chart("Answers from the cache", "per cent of calls", "line", found.labels, cache), {"cache": "hit"}),
     ]
-    moments = json.dumps(
-        [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (*found.moments, found.moments[-1] + found.step)]
-    )
+    moments = json.dumps([moment_text(moment) for moment in (*found.moments, found.moments[-1] + found.step)])
     return [chart | {"url": calls_url(search, **more), "moments": moments} for chart, more in drawn]
 
 
@@ -217,7 +219,7 @@ def _rankings(found: Breakdown, search: CallSearch) -> list[dict[str, Any]]:
         for row in found.errors
     ]
     fallbacks = [
-        {"name": f"{first} → {last}", "figure": f"{count:,}", "weight": count, "model": last}
+        {"name": f"{first} → {last}", "figure": f"{count:,}", "weight": count, "model": last, "fallback": first}
         for (first, last), count in found.fallbacks
     ]
     rankings.append(
@@ -230,8 +232,12 @@ def _rankings(found: Breakdown, search: CallSearch) -> list[dict[str, Any]]:
     rankings.append(
         {
             "title": "Fallbacks",
-            "id": "fallbacks",
-            "rows": _weighed([row | {"url": calls_url(search, model=row.pop("model"))} for row in fallbacks]),
+            "rows": _weighed(
+                [
+                    row | {"url": calls_url(search, model=row.pop("model"), fallback=row.pop("fallback"))}
+                    for row in fallbacks
+                ]
+            ),
             "empty": "Every call was answered by the model that it asked first.",
         }
     )

@@ -80,6 +80,7 @@ class Figures:
 
     now: Totals
     before: Totals
+    moments: Sequence[datetime]  # when each bucket begins, and when the last one ends
     labels: Sequence[str]
     buckets: Sequence[Bucket]
     p50_us: int | None
@@ -110,6 +111,7 @@ def figures(*, workspace_ids: Iterable[Any] | None, period: Period, until: datet
     return Figures(
         now=_totals(found),
         before=_totals(before),
+        moments=[*buckets, first + period.buckets * period.step],
         labels=[moment.strftime(period.label) for moment in buckets],
         buckets=list(buckets.values()),
         p50_us=percentile(durations, 50),

@@ -1,8 +1,10 @@
 """The home page: what the gateway does, at a glance. Pictures first; every figure is of calls that were recorded."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +20,9 @@ from gateway.models import Provider, ServedModel
 from tenants.models import ApiKey, Workspace
 from tenants.queries import access_of
 
+CALLS = "admin:audit_callrecord_changelist"
+FAILED = "failed,in_doubt"  # what a figure of failed calls counts
+CallsUrl = Callable[..., str]  # fields of a search -> address
 COLOURS = {
     "answered": "var(--color-primary-500)",
     "left": "#94a3b8",
@@ -36,6 +41,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     chosen = next((each for each in offered if str(each.pk) == request.GET.get("workspace")), None)
     ids = access_of(request.user).workspace_ids("view", "calls") if chosen is None else frozenset({chosen.pk})
     found = figures(workspace_ids=ids, period=period, until=timezone.now())
+    calls = partial(calls_url, since=moment_text(found.moments[0]), workspace=chosen.name if chosen else "")
     return {
         **context,
         "periods": [_link(each, chosen, each is period) for each in PERIODS],
@@ -43,13 +49,13 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "chosen": chosen,
         "period": period,
         "has_calls": bool(found.newest),
-        "kpis": _kpis(found),
-        "charts": _charts(found),
-        "models": _ranked(found.models, "model"),
-        "keys": _ranked(found.keys, "key", beside="" if chosen else "workspace"),
-        "errors": _counted(found.errors),
+        "kpis": _kpis(found, calls),
+        "charts": _charts(found, calls),
+        "models": _ranked(found.models, "model", calls),
+        "keys": _ranked(found.keys, "key", calls, beside="" if chosen else "workspace"),
+        "errors": _counted(found.errors, calls),
         "newest": [_line(record) for record in found.newest],
-        "calls_url": _url("admin:audit_callrecord_changelist"),
+        "calls_url": _url(CALLS),
         "steps": _steps(request) if not found.newest else [],
     }
 
@@ -65,24 +71,48 @@ def _link(period: Period, chosen: Workspace | None, current: bool) -> dict[str, 
     return {"title": period.title, "url": f"?{urlencode(query)}", "current": current}
 
 
-def _kpis(found: Figures) -> list[dict[str, str]]:
+def calls_url(**search: str) -> str:
+    """The list of the calls behind a figure; what is empty does not narrow it."""
+    return f"{_url(CALLS)}?{urlencode({name: value for name, value in search.items() if value})}"
+
+
+def moment_text(moment: datetime) -> str:
+    """A moment, UTC, as a search takes it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _kpis(found: Figures, calls: CallsUrl) -> list[dict[str, str]]:
+    """The figures, each with the address of its calls."""
     now, before = found.now, found.before
     return [
-        {"label": "Calls", "value": f"{now.calls:,}", **_change(now.calls, before.calls)},
-        {"label": "Spend", "value": money(now.cost_nanos), **_change(now.cost_nanos, before.cost_nanos)},
+        {"label": "Calls", "value": f"{now.calls:,}", "url": calls(), **_change(now.calls, before.calls)},
+        {
+            "label": "Spend",
+            "value": money(now.cost_nanos),
+            "url": calls(),
+            **_change(now.cost_nanos, before.cost_nanos),
+        },
         {
             "label": "Tokens",
+            "url": calls(),
             "value": short(now.input_tokens + now.output_tokens),
             "note": f"{short(now.input_tokens)} in, {short(now.output_tokens)} out",
         },
         {
             "label": "Median time",
+            "url": calls(outcome="answered"),
             "value": duration(found.p50_us),
             "note": f"95 % within {duration(found.p95_us)}, first token {duration(found.ttft_p50_us)}",
         },
-        {"label": "Answered", "value": share(now.answered, now.calls), **_not_answered(now)},
+        {
+            "label": "Answered",
+            "value": share(now.answered, now.calls),
+            "url": calls(outcome="answered"),
+            **_not_answered(now),
+        },
         {
             "label": "From cache",
+            "url": calls(cache="hit"),
             "value": share(now.cached, now.calls),
             "note": f"{now.redacted:,} calls with masked data",
         },
@@ -103,7 +133,7 @@ def _not_answered(now: Totals) -> dict[str, str]:
     return {"note": note, "tone": "tg-bad" if bad else ""}
 
 
-def _charts(found: Figures) -> list[dict[str, Any]]:
+def _charts(found: Figures, calls: CallsUrl) -> list[dict[str, Any]]:
     buckets = found.buckets
     traffic = [
         _series("Answered", [each.answered for each in buckets], COLOURS["answered"]),
@@ -120,12 +150,17 @@ def _charts(found: Figures) -> list[dict[str, Any]]:
         _series("Failed %", [_percent(each.failed, each.calls) for each in buckets], COLOURS["failed"]),
         _series("Refused %", [_percent(each.refused, each.calls) for each in buckets], COLOURS["refused"]),
     ]
-    return [
-        _chart("Traffic", "calls", "bar", found.labels, traffic, stacked=True),
-        _chart("Spend", "US dollars", "bar", found.labels, spend),
-        _chart("Time to the whole answer", "milliseconds", "line", found.labels, latency),
-        _chart("Errors", "per cent of calls", "bar", found.labels, errors, stacked=True),
+    drawn = [
+        (_chart("Traffic", "calls", "bar", found.labels, traffic, stacked=True), {}),
+        (_chart("Spend", "US dollars", "bar", found.labels, spend), {}),
+        (_chart("Time to the whole answer", "milliseconds", "line", found.labels, latency), {"outcome": "answered"}),
+        (
+            _chart("Errors", "per cent of calls", "bar", found.labels, errors, stacked=True),
+            {"outcome": f"{FAILED},refused"},
+        ),
     ]
+    moments = json.dumps([moment_text(moment) for moment in found.moments])
+    return [chart | {"url": calls(**more), "moments": moments} for chart, more in drawn]
 
 
 def _series(label: str, values: Sequence[Any], colour: str, *, line: bool = False) -> dict[str, Any]:
@@ -164,7 +199,7 @@ def _chart(
     }
 
 
-def _ranked(rows: Sequence[dict[str, Any]], name: str, beside: str = "") -> list[dict[str, Any]]:
+def _ranked(rows: Sequence[dict[str, Any]], name: str, calls: CallsUrl, beside: str = "") -> list[dict[str, Any]]:
     most = max((row["cost"] or 0 for row in rows), default=0)
     by_calls = not most
     most = most or max((row["calls"] for row in rows), default=0)
@@ -173,14 +208,23 @@ def _ranked(rows: Sequence[dict[str, Any]], name: str, beside: str = "") -> list
             "name": f"{row[beside]} / {row[name]}" if beside else row[name],
             "figure": f"{money(row['cost'] or 0)} · {row['calls']:,} calls",
             "percent": (row["calls"] if by_calls else row["cost"] or 0) * 100 // (most or 1),
+            "url": calls(**{column: row[column] for column in (name, beside) if column}),
         }
         for row in rows
     ]
 
 
-def _counted(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _counted(rows: Sequence[dict[str, Any]], calls: CallsUrl) -> list[dict[str, Any]]:
     most = max((row["calls"] for row in rows), default=1)
-    return [{"name": row["code"], "figure": f"{row['calls']:,}", "percent": row["calls"] * 100 // most} for row in rows]
+    return [
+        {
+            "name": row["code"],
+            "figure": f"{row['calls']:,}",
+            "percent": row["calls"] * 100 // most,
+            "url": calls(code=row["code"]),
+        }
+        for row in rows
+    ]
 
 
 def _line(record: CallRecord) -> dict[str, Any]:

@@ -91,6 +91,27 @@ def test_home_asks_as_often_whatever_the_traffic(
         assert client.get("/admin/").status_code == 200
 
 
+def test_every_figure_leads_to_its_calls(client: Client) -> None:
+    client.force_login(rows.superuser())
+    at = timezone.now()
+    acme = rows.tenant("acme").workspace
+    ours = {"at": at, "workspace_id": str(acme.pk), "workspace": "acme"}
+    record(1, **ours)
+    record(2, **ours, outcome="in_doubt", status=502, code="all_targets_failed", model="large")
+    record(3, **ours, cache="hit-exact")
+    record(4, at=at, workspace_id="0", workspace="umbra")
+    page = client.get(f"/admin/?workspace={acme.pk}").context
+
+    def behind(url: str) -> int:
+        return len(client.get(url).context["page"].rows)
+
+    assert [behind(kpi["url"]) for kpi in page["kpis"]] == [3, 3, 3, 2, 2, 1]
+    assert [behind(chart["url"]) for chart in page["charts"]] == [3, 3, 2, 1]
+    assert [behind(row["url"]) for row in page["models"]] == [2, 1]
+    assert [behind(row["url"]) for row in (*page["keys"], *page["errors"])] == [3, 1]
+    assert len(json.loads(page["charts"][0]["moments"])) == DAY.buckets + 1
+
+
 def test_a_member_sees_only_their_workspaces_calls(client: Client) -> None:
     acme, umbra = rows.tenant("acme"), rows.tenant("umbra")
     record(1, at=timezone.now(), workspace_id=str(acme.workspace.pk))
@@ -124,7 +145,7 @@ def test_a_configuration_that_does_not_compile_is_said_on_every_page(client: Cli
 
 def test_charts_hold_one_value_for_each_label() -> None:
     record(1)
-    charts = home._charts(figures(workspace_ids=None, period=DAY, until=NOON))
+    charts = home._charts(figures(workspace_ids=None, period=DAY, until=NOON), home.calls_url)
 
     for chart in charts:
         data = json.loads(chart["data"])
