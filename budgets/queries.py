@@ -1,13 +1,14 @@
 """Reads of this app's rows that more than one door needs."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from budgets.models import Budget, Entry, Raise, Repricing, Total
 from budgets.periods import TOTAL, Period, bucket, period, utc
@@ -58,9 +59,43 @@ def spent_by_subject(
     return {subject: Sums(*sums) for subject, *sums in found}
 
 
-def running_raises(workspace: Workspace, *, at: datetime, budget: Budget | None = None) -> dict[tuple[int, str], int]:
-    """What is granted beyond the limit just now, by (budget's id, subject)."""
-    rows = Raise.objects.filter(workspace=workspace, state=Raise.State.GRANTED, starts_at__lte=at, ends_at__gt=at)
+def spent_by_budgets(
+    workspaces: Iterable[Workspace], at: float, *, per: str = "", only: Budget | None = None
+) -> dict[tuple[int, str, str], dict[str, Sums]]:
+    """(workspace's id, of, per) → what each subject spent in the period of `at`, for all that these budgets count in.
+
+    One query for each length of a period, however many workspaces and budgets there are; `per` asks of another length
+    than the budgets' own, `only` of one budget.
+    """
+    wanted: dict[str, dict[tuple[str, str], list[int]]] = defaultdict(lambda: defaultdict(list))
+    for workspace in workspaces:
+        budgets = workspace.budgets.all() if only is None else [only]
+        for of, length in sorted({(each.of, per or each.per) for each in budgets if each.of != Budget.Of.CALL}):
+            wanted[length][(workspace.timezone, of)].append(workspace.pk)
+    found: dict[tuple[int, str, str], dict[str, Sums]] = defaultdict(dict)
+    for length, places in wanted.items():
+        conditions = Q()
+        for (zone, of), pks in places.items():
+            conditions |= Q(workspace_id__in=[str(pk) for pk in pks], of=of, **days_of(zone, length, at))
+        rows = Total.objects.filter(conditions).order_by().values_list("workspace_id", "of", "subject")
+        for pk, of, subject, *sums in rows.annotate(*(Sum(name) for name in Sums._fields)):
+            found[(int(pk), of, length)][subject] = Sums(*sums)
+    return found
+
+
+def days_of(zone: str, per: str, at: float) -> dict[str, date]:
+    """Which days' totals belong to the period of `at`, as conditions of a query."""
+    span = period(zone, per, at)
+    if span == TOTAL:
+        return {}
+    local = ZoneInfo(zone)
+    first, after = (datetime.fromtimestamp(end, local).date() for end in span)
+    return {"day__gte": first, "day__lt": after}
+
+
+def running_raises(*workspaces: Workspace, at: datetime, budget: Budget | None = None) -> dict[tuple[int, str], int]:
+    """What is granted beyond the limits of these workspaces just now, by (budget's id, subject)."""
+    rows = Raise.objects.filter(workspace__in=workspaces, state=Raise.State.GRANTED, starts_at__lte=at, ends_at__gt=at)
     if budget is not None:
         rows = rows.filter(budget=budget)
     found = rows.order_by().values_list("budget", "subject").annotate(Sum("amount"))

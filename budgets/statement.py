@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import BigIntegerField, Count, Func, Max, QuerySet, Sum
 
 from budgets.models import Entry
 from budgets.periods import Period, period, utc
@@ -29,10 +29,10 @@ COLUMNS = (
     *("workspace", "month", "time_zone", "as_of", "team", "key", "model", "provider", "attempts", "input_tokens"),
     *("cached_tokens", "output_tokens", "tokens", "charged_usd", "corrections_usd", "total_usd", "in_doubt_usd"),
 )
-READ = ("attempt", "team_id", "key_id", "model", "provider", "nanos", "tokens", "status", "classes", "booked_at")
+GROUP = ("team_id", "key_id", "model", "provider")
 AT_ONCE = 2000
 
-Group = tuple[str, str, str, str]  # team's id, key's id, model, provider
+Group = tuple[str, str, str, str]  # in the order of GROUP
 
 
 @dataclass(slots=True)
@@ -121,36 +121,56 @@ def lines_of(workspace: Workspace, span: Period, team: Team | None, as_of: datet
 
 
 def summed(lines: QuerySet[Entry]) -> tuple[dict[Group, Sums], datetime | None]:
-    """The lines by group, and when the newest was booked."""
+    """The lines by group, and when the newest was booked. The database adds them up: a month may have a million."""
     sums: dict[Group, Sums] = {}
-    doubts: dict[str, tuple[Group, int]] = {}
-    settled: set[str] = set()
     newest: datetime | None = None
-    for attempt, team, key, model, provider, nanos, tokens, status, classes, booked in read(lines):
-        group = (team, key, model, provider)
-        one = sums.setdefault(group, Sums())
+    for *names, status, count, nanos, tokens, put_in, cached, out, booked in added_up(lines):
+        one = sums.setdefault((names[0], names[1], names[2], names[3]), Sums())
         newest = booked if newest is None or booked > newest else newest
-        one.tokens += tokens
+        one.tokens += int(tokens)
         if status in spending.CORRECTIONS:
-            one.corrections += nanos
-            if status == Entry.Status.CORRECTION:
-                settled.add(attempt.partition("+")[0])
+            one.corrections += int(nanos)
             continue
-        one.attempts += 1
-        one.charged += nanos
-        one.input += classes.get("input", 0)
-        one.cached += classes.get("cached", 0)
-        one.output += classes.get("output", 0)
-        if status == Entry.Status.IN_DOUBT:
-            doubts[attempt] = (group, nanos)
-    for attempt, (group, nanos) in doubts.items():
-        if attempt not in settled:
-            sums[group].doubt += nanos
+        one.attempts += count
+        one.charged += int(nanos)
+        one.input += int(put_in)
+        one.cached += int(cached)
+        one.output += int(out)
+    for group, nanos in in_doubt(lines):
+        sums[group].doubt += nanos
     return sums, newest
 
 
-def read(lines: QuerySet[Entry]) -> Iterator[tuple[Any, ...]]:
-    yield from lines.order_by("at", "pk").values_list(*READ).iterator(chunk_size=AT_ONCE)
+def added_up(lines: QuerySet[Entry]) -> QuerySet[Entry, tuple[Any, ...]]:
+    """(group…, status, lines, nano-dollars, tokens, input, cached, output, newest booking) of each group and status."""
+    classes = [Sum(TokensOf(name)) for name in ("input", "cached", "output")]
+    amounts = [Count("pk"), Sum("nanos"), Sum("tokens"), *classes, Max("booked_at")]
+    named = {f"amount_{number}": amount for number, amount in enumerate(amounts)}
+    return lines.order_by().values_list(*GROUP, "status").annotate(**named)
+
+
+def in_doubt(lines: QuerySet[Entry]) -> Iterator[tuple[Group, int]]:
+    """(group, nano-dollars) of each line that is in doubt and that no correction has settled."""
+    corrected = lines.filter(status=Entry.Status.CORRECTION).order_by().values_list("attempt", flat=True)
+    settled = {attempt.partition("+")[0] for attempt in corrected.iterator(chunk_size=AT_ONCE)}
+    doubts = lines.filter(status=Entry.Status.IN_DOUBT).order_by().values_list("attempt", "nanos", *GROUP)
+    for attempt, nanos, *names in doubts.iterator(chunk_size=AT_ONCE):
+        if attempt not in settled:
+            yield (names[0], names[1], names[2], names[3]), nanos
+
+
+class TokensOf(Func):
+    """How many tokens of a class a line counted; 0 where it says nothing of that class."""
+
+    output_field = BigIntegerField()
+
+    def __init__(self, name: str) -> None:
+        super().__init__("classes", template=f"COALESCE(JSON_EXTRACT(%(expressions)s, '$.{name}'), 0)")
+        self.name = name
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = f"COALESCE((%(expressions)s ->> '{self.name}')::bigint, 0)"
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
 def named(row: Any, at: datetime) -> Any:

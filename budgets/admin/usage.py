@@ -1,8 +1,10 @@
 """How full budgets are, one budget from near with its ledger, and who spends."""
 
 import csv
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from time import time
 from typing import Any
 
@@ -13,13 +15,13 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from budgets.asking import Asking
-from budgets.forecast import runs_out, runs_out_at
+from budgets.forecast import runs_out
 from budgets.models import Budget, Entry, Total
 from budgets.periods import period, utc
-from budgets.queries import NOTHING, Sums, spent_by_subject
+from budgets.queries import NOTHING, Sums, days_of, spent_by_budgets
 from budgets.services.thresholds import subject_named
 from budgets.statement import safe
-from budgets.states import budget_states, subject_names
+from budgets.states import Named, named_in, states_of, subject_names
 from gateway.core.money import dollars, nanos
 from tenants.models import Workspace
 
@@ -28,6 +30,7 @@ COLUMNS = (
     "booked_at",
 )
 LINES_SHOWN = 50
+LINES_RANKED = 5000
 SUBJECTS_SHOWN = 500
 SUBJECTS_SHOWN_EACH = 5
 GROUPS_SHOWN = 100
@@ -40,15 +43,15 @@ KINDS = (("team", "Teams"), ("key", "API keys"), ("user", "End users"), ("model"
 def fullness_page(request: HttpRequest, page: Any, workspaces: QuerySet[Workspace]) -> HttpResponse:
     """Every budget of these workspaces, the fullest first, each with the subjects that have spent most of it."""
     groups, held, doubt = [], 0, 0
-    for workspace in workspaces.prefetch_related("budgets"):
-        ends = Forecast(workspace)
-        for budget, rows in fullest_first(workspace):
-            for row in rows[:SUBJECTS_SHOWN_EACH]:
-                row["runs_out_at"] = ends.of(budget, row)
-            if budget.of == Budget.Of.WORKSPACE and budget.limit_nanos is not None:
-                held, doubt = max(held, rows[0]["held"]), max(doubt, rows[0]["in_doubt"])
-            more = len(rows) - SUBJECTS_SHOWN_EACH
-            groups.append({"budget": budget, "rows": rows[:SUBJECTS_SHOWN_EACH], "more": max(0, more)})
+    shown_in = list(workspaces.prefetch_related("budgets"))
+    ends = Forecast(shown_in)
+    for budget, rows in fullest_first(shown_in):
+        for row in rows[:SUBJECTS_SHOWN_EACH]:
+            row["runs_out_at"] = ends.of(budget, row)
+        if budget.of == Budget.Of.WORKSPACE and budget.limit_nanos is not None:
+            held, doubt = max(held, rows[0]["held"]), max(doubt, rows[0]["in_doubt"])
+        more = len(rows) - SUBJECTS_SHOWN_EACH
+        groups.append({"budget": budget, "rows": rows[:SUBJECTS_SHOWN_EACH], "more": max(0, more)})
     groups.sort(key=lambda group: -group["rows"][0]["percent"])
     tight = sum(row["percent"] >= TIGHT_PERCENT for group in groups for row in group["rows"])
     context = page_context(request, page, "How full budgets are") | {
@@ -61,41 +64,47 @@ def fullness_page(request: HttpRequest, page: Any, workspaces: QuerySet[Workspac
     return TemplateResponse(request, "budgets/fullness.html", context)
 
 
-def fullest_first(workspace: Workspace) -> list[tuple[Budget, list[dict[str, Any]]]]:
-    """Each budget of a workspace with its subjects as `shown` gives them, the fullest of them first."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for state in budget_states(workspace):
-        found.setdefault(state["name"], []).append(shown(state))
+def fullest_first(
+    workspaces: Sequence[Workspace], *, only: Budget | None = None
+) -> list[tuple[Budget, list[dict[str, Any]]]]:
+    """Each budget of these workspaces with its subjects as `shown` gives them, the fullest of them first."""
     return [
-        (budget, sorted(found[budget.name], key=lambda row: (-row["percent"], -row["spent"])))
-        for budget in workspace.budgets.all()
+        (budget, sorted(map(shown, states), key=lambda row: (-row["percent"], -row["spent"])))
+        for budget, states in states_of(workspaces, only=only)
     ]
 
 
 class Forecast:
-    """When the subjects of one workspace's budgets run out; one query for each kind of subject."""
+    """When the subjects of these workspaces' budgets run out; a few queries for all of them, once one is asked for."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace, self.at = workspace, time()
-        self.day = period(workspace.timezone, "day", self.at)
-        self.names = {(of, name): subject for (of, subject), name in subject_names(workspace).items()}
-        self.today: dict[str, dict[str, Sums]] = {}
+    def __init__(self, workspaces: Sequence[Workspace], *, only: Budget | None = None) -> None:
+        self.workspaces, self.only, self.at = workspaces, only, time()
+
+    @cached_property
+    def named(self) -> Named:
+        return named_in(*self.workspaces)
+
+    @cached_property
+    def today(self) -> dict[tuple[int, str, str], dict[str, Sums]]:
+        return spent_by_budgets(self.workspaces, self.at, per="day", only=self.only)
+
+    def subject(self, budget: Budget, row: dict[str, Any]) -> str:
+        """Whom a row is about, by the name in the ledger."""
+        _, _, name = row["scope"].partition(":")
+        return self.named.ids.get((budget.workspace_id, budget.of, name), name) or str(budget.workspace_id)
 
     def of(self, budget: Budget, row: dict[str, Any]) -> datetime | None:
         """For one row as `shown` gives it."""
         if budget.of == Budget.Of.CALL:
             return None
-        if budget.of not in self.today:
-            self.today[budget.of] = spent_by_subject(self.workspace, budget.of, self.day)
-        _, _, name = row["scope"].partition(":")
-        subject = self.names.get((budget.of, name), name) or str(self.workspace.pk)
-        sums = self.today[budget.of].get(subject, NOTHING)
+        sums = self.today.get((budget.workspace_id, budget.of, "day"), {}).get(self.subject(budget, row), NOTHING)
+        zone = budget.workspace.timezone
         return runs_out(
             spent=row["spent"],
             limit=row["limit"],
             today=sums.nanos if budget.limit_nanos is not None else sums.tokens,
-            day=self.day,
-            span=period(self.workspace.timezone, budget.per, self.at),
+            day=period(zone, "day", self.at),
+            span=period(zone, budget.per, self.at),
             at=self.at,
         )
 
@@ -105,36 +114,50 @@ def budget_page(request: HttpRequest, page: Any, budget: Budget) -> HttpResponse
     entries = entries_of(budget)
     if request.GET.get("format") == "csv":
         return ledger_csv(entries, f"ledger-{budget.pk}.csv")
-    ids = {(of, name): subject for (of, subject), name in subject_names(budget.workspace).items()}
-    rows, asking = [], Asking("", settings.SECRET_KEY)
-    for state in budget_states(budget.workspace):
-        if state["name"] == budget.name:
-            row = shown(state)
-            _, _, name = state["scope"].partition(":")
-            subject = ids.get((budget.of, name), name) or str(budget.workspace.pk)
-            row["ask"] = (
-                asking.link(str(budget.pk), subject, request.user.get_username()) if budget.of != "call" else ""
-            )
-            row["runs_out_at"] = None if budget.of == "call" else runs_out_at(budget, subject, row["spent"])
-            rows.append(row)
+    asking, by = Asking("", settings.SECRET_KEY), request.user.get_username()
+    ends = Forecast([budget.workspace], only=budget)
+    ((_, rows),) = fullest_first([budget.workspace], only=budget)
+    for row in rows[:SUBJECTS_SHOWN]:
+        is_of_call = budget.of == Budget.Of.CALL
+        row["ask"] = "" if is_of_call else asking.link(str(budget.pk), ends.subject(budget, row), by)
+        row["runs_out_at"] = ends.of(budget, row)
     context = page_context(request, page, f"Budget {budget.name}") | {
         "budget": budget,
-        "rows": sorted(rows, key=lambda row: -row["percent"])[:SUBJECTS_SHOWN],
+        "rows": rows[:SUBJECTS_SHOWN],
         "entries": list(entries[:LINES_SHOWN]),
-        "tables": tables_of(entries, budget),
+        "tables": tables_of(budget, entries),
     }
     return TemplateResponse(request, "budgets/budget.html", context)
 
 
-def tables_of(entries: QuerySet[Entry], budget: Budget) -> list[dict[str, Any]]:
-    """Who spent most of this budget in its period."""
-    names = {subject: name for (_, subject), name in subject_names(budget.workspace).items()}
+def tables_of(budget: Budget, entries: QuerySet[Entry]) -> list[dict[str, Any]]:
+    """Who spent most of this budget in its period.
+
+    Of a whole workspace the daily totals know it. Within one subject only the lines do: of its newest ones, then.
+    """
+    names = subject_names(budget.workspace)
+    is_of_one = bool(budget.match) and budget.of not in (Budget.Of.WORKSPACE, Budget.Of.CALL)
+    newest = list(entries.values_list("key_id", "user", "model", "nanos")[:LINES_RANKED]) if is_of_one else []
+    counted = f" of its newest {LINES_RANKED:,} lines" if len(newest) == LINES_RANKED else ""
     tables = []
-    for column, title in (("key_id", "API keys"), ("user", "End users"), ("model", "Models")):
-        found = entries.order_by().values_list(column).annotate(amount=Sum("nanos")).order_by("-amount")
-        rows = [(names.get(name, name) or "–", amount) for name, amount in found[:MOST_SPENDING]]
-        tables.append(ranking(title, rows))
+    for place, (of, title) in enumerate((("key", "API keys"), ("user", "End users"), ("model", "Models"))):
+        found: Counter[str] = Counter()
+        if is_of_one:
+            for line in newest:
+                found[line[place]] += line[-1]
+        else:
+            found.update(dict(totals_of(budget, of)))
+        rows = [(names.get((of, name), name) or "–", amount) for name, amount in found.most_common(MOST_SPENDING)]
+        tables.append(ranking(title + counted, rows))
     return tables
+
+
+def totals_of(budget: Budget, of: str) -> QuerySet[Total, tuple[str, int]]:
+    """(subject, nano-dollars) of those of a kind that spent most in the budget's period, in its whole workspace."""
+    per = budget.per if budget.of != Budget.Of.CALL else "month"
+    days = days_of(budget.workspace.timezone, per, time())
+    totals = Total.objects.filter(workspace_id=str(budget.workspace.pk), of=of, **days).order_by()
+    return totals.values_list("subject").annotate(amount=Sum("nanos")).order_by("-amount")[:MOST_SPENDING]
 
 
 def spenders_page(request: HttpRequest, page: Any, workspaces: QuerySet[Workspace]) -> HttpResponse:
@@ -145,9 +168,8 @@ def spenders_page(request: HttpRequest, page: Any, workspaces: QuerySet[Workspac
     since = timezone.now().date() - timedelta(days=days - 1)
     totals = Total.objects.filter(workspace_id__in=by_id, day__gte=since).order_by()
     per_workspace = totals.filter(of="workspace")
-    names: dict[tuple[str, str, str], str] = {}
-    for pk, workspace in by_id.items():
-        names |= {(pk, *key): f"{workspace.name} / {name}" for key, name in subject_names(workspace).items()}
+    ids = named_in(*by_id.values()).ids.items()
+    names = {(str(pk), of, subject): f"{by_id[str(pk)].name} / {name}" for (pk, of, name), subject in ids}
     tables = [ranking("Workspaces", [(by_id[pk].name, n) for pk, n in ranked(per_workspace, "workspace_id")])]
     for of, title in KINDS:
         found = ranked(totals.filter(of=of), "workspace_id", "subject")

@@ -11,7 +11,7 @@ from budgets.models import Budget
 from tenants.models import Workspace
 
 RINGS = 8
-WORKSPACES_MOST = 10  # each costs a few queries
+WORKSPACES_MOST = 10
 WHOLE = (Budget.Of.WORKSPACE, Budget.Of.CALL)
 
 
@@ -21,15 +21,14 @@ def rings(search: CallSearch, visible: QuerySet[Workspace], spending: list[str])
     Of the workspace that is looked for, else of those named in `spending`, which are those that spend most.
     """
     wanted = [search.fields["workspace"]] if search.fields["workspace"] else spending[:WORKSPACES_MOST]
-    found = []
-    for workspace in visible.filter(name__in=wanted).prefetch_related("budgets"):
-        ends = Forecast(workspace)
-        for budget, rows in fullest_first(workspace):
-            row = next((row for row in rows if counts(budget, row, search)), None)
-            if row is not None and budget.of != Budget.Of.CALL:
-                found.append((row["percent"], ring(budget, row, ends)))
-    found.sort(key=lambda each: -each[0])
-    return [drawn for _, drawn in found[:RINGS]]
+    shown_in = list(visible.filter(name__in=wanted).prefetch_related("budgets"))
+    ends, found = Forecast(shown_in), []
+    for budget, rows in fullest_first(shown_in):
+        row = next((row for row in rows if counts(budget, row, search)), None)
+        if row is not None and budget.of != Budget.Of.CALL:
+            found.append((budget, row))
+    found.sort(key=lambda each: -each[1]["percent"])
+    return [ring(budget, row, ends) for budget, row in found[:RINGS]]
 
 
 def counts(budget: Budget, row: dict[str, Any], search: CallSearch) -> bool:

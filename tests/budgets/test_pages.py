@@ -6,6 +6,7 @@ import io
 import pytest
 from django.urls import reverse
 
+from budgets.models import Budget
 from budgets.services.spending import book
 from tests import rows
 from tests.budgets.test_spending import line
@@ -68,3 +69,16 @@ def test_who_spends_is_ranked_by_every_kind_within_ones_workspaces(client, two):
         "Providers": [("acme / openai", "$0.85")],
     }
     assert "their-user" not in page.content.decode()
+
+
+@pytest.mark.parametrize("people", [1, 30])
+def test_a_budgets_page_asks_as_often_however_many_subjects_it_has(
+    client, django_assert_max_num_queries, people: int
+) -> None:
+    ours = rows.tenant("acme")
+    each = Budget.objects.create(workspace=ours.workspace, name="each", of="user", per="day", limit_nanos=10**9)
+    book([line(ours.workspace, f"a.{number}", user=f"user-{number}") for number in range(people)])
+    client.force_login(ours.person("viewer"))
+    with django_assert_max_num_queries(24):
+        page = client.get(reverse("admin:budgets_budget_usage", args=[each.pk]))
+    assert len(page.context["rows"]) == people

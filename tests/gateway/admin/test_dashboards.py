@@ -14,6 +14,8 @@ from audit.traffic import Wanted
 from budgets.models import Budget
 from gateway.admin.breakdown import MOST_DAYS, breakdown
 from gateway.admin.dashboards import window
+from gateway.admin.fullness import rings
+from tenants.models import Workspace
 from tests import rows
 from tests.gateway.admin.test_home import record
 
@@ -143,3 +145,51 @@ def test_a_member_sees_only_their_workspaces_calls_whatever_they_ask_for(client:
     narrowed = client.get("/admin/dashboards/", {"workspace": "umbra"})
     assert b"canary" not in narrowed.content
     assert narrowed.context["kpis"][0]["value"] == "0"
+
+
+def test_every_figure_leads_to_its_calls(client: Client) -> None:
+    client.force_login(User.objects.create_superuser("root"))
+    Subject.objects.create(workspace_id="1", token="t1", name="ann")
+    at = timezone.now()
+    for number, stood_in in enumerate("abcdefghij"):  # more than the ranking shows
+        record(number, at=at, rest=attempts("small", stood_in), model=stood_in, subject="t1", cost_nanos=number)
+    record(20, at=at, outcome="failed", status=502, code="all_targets_failed")
+    record(21, at=at, outcome="in_doubt", status=502)
+    record(22, at=at, outcome="refused", status=429, code="rate_limit_exceeded")
+    record(23, at=at, cache="hit-exact")
+    page = client.get("/admin/dashboards/?period=24h&workspace=acme").context
+
+    def behind(url: str) -> int:
+        assert url.startswith("/admin/audit/callrecord/?")
+        return len(client.get(url).context["page"].rows)
+
+    figures = {kpi["label"]: behind(kpi["url"]) for kpi in page["kpis"]}
+    assert figures == {
+        "Calls": 14,
+        "Spend": 14,
+        "Tokens": 14,
+        "Whole answer, median": 11,
+        "First token, median": 11,
+        "Failed": 2,
+        "From cache": 1,
+        "Fell back": 10,
+    }
+    fell_back = next(kpi for kpi in page["kpis"] if kpi["label"] == "Fell back")
+    assert fell_back["note"].startswith("10 of 13 calls")
+    assert {chart["title"]: behind(chart["url"]) for chart in page["charts"]}["Errors"] == 3
+    ranked = {ranking["title"]: [behind(row["url"]) for row in ranking["rows"]] for ranking in page["rankings"]}
+    assert ranked["Fallbacks"] == [1] * 8
+    assert ranked["Errors by kind"] == [1, 1]
+    assert (ranked["Keys"], ranked["Workspaces"], ranked["End users"]) == ([14], [14], [10])
+
+
+@pytest.mark.parametrize("tenants", [1, 4])
+def test_the_budgets_of_many_workspaces_are_asked_for_at_once(django_assert_num_queries, tenants: int) -> None:
+    names = [f"w{number}" for number in range(tenants)]
+    for name in names:
+        workspace = rows.tenant(name).workspace
+        for of in ("user", "team", "key"):
+            Budget.objects.create(workspace=workspace, name=of, of=of, per="day", limit_nanos=10**9)
+    with django_assert_num_queries(11):
+        drawn = rings(CallSearch({}), Workspace.objects.all(), names)
+    assert len(drawn) == min(4 * tenants, 8)
