@@ -5,7 +5,7 @@ is what proves the rest: records with a pseudonym that nobody can resolve any mo
 without their salt.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from django.db import transaction
 from django.utils import timezone
@@ -17,6 +17,13 @@ from tenants.models import Workspace
 
 # What other apps do to forget somebody, in the same transaction: (workspace, name -> pseudonym) -> what went, counted.
 elsewhere: list[Callable[[Workspace, Mapping[str, str]], dict[str, int]]] = []
+# What of the configuration in force names one of these people, in words: (workspace, names) -> e.g. "budget month".
+naming: list[Callable[[Workspace, Collection[str]], list[str]]] = []
+
+
+class NamedInConfiguration(ValueError):
+    """The configuration in force names the person. The history of configuration can't be changed, so nobody adds to it
+    by himself: an admin takes the name out first."""
 
 
 class UnderLegalHold(PermissionError):
@@ -26,7 +33,10 @@ class UnderLegalHold(PermissionError):
 def erase_person(*, workspace: Workspace, user: str, origin: Origin | None = None) -> dict[str, int]:
     """Erase an end user of a workspace, by name or pseudonym. Returns how many rows of each kind went.
 
-    Raises UnderLegalHold, and Subject.DoesNotExist when nobody of that name ever called. Doing it again is harmless.
+    Of them `history` alone did not go: so many rows of the configuration's history name the person still.
+
+    Raises UnderLegalHold, NamedInConfiguration, and Subject.DoesNotExist when nobody of that name ever called. Doing it
+    again is harmless.
     """
     workspace_id = str(workspace.pk)
     if LegalHold.objects.filter(workspace_id=workspace_id, released_at=None).exists():
@@ -37,6 +47,10 @@ def erase_person(*, workspace: Workspace, user: str, origin: Origin | None = Non
     if not tokens:
         raise Subject.DoesNotExist(f"{workspace.name} knows nobody called {user!r}.")
     named = dict(people.filter(token__in=tokens).exclude(name="").values_list("name", "token"))
+    if places := [place for look in naming for place in look(workspace, named)]:
+        raise NamedInConfiguration(
+            f"{workspace.name} names them in its configuration: {', '.join(places)}. Change that first."
+        )
     with transaction.atomic():
         gone = _erase(workspace_id, tokens)
         for forget in elsewhere:

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from audit.models import AuditEvent, CallRecord, Seal, Subject
-from audit.services.erasure import UnderLegalHold, erase_person
+from audit.services.erasure import NamedInConfiguration, UnderLegalHold, erase_person
 from audit.services.holds import place_hold, release_hold
 from audit.services.retention import drop_what_is_over
 from audit.services.rollups import forget, roll_up
@@ -72,9 +72,15 @@ class Command(BaseCommand):
     def _erase(self, *, workspace: str, user: str, **options: Any) -> None:
         try:
             gone = erase_person(workspace=workspace_named(workspace), user=user)
-        except (UnderLegalHold, Subject.DoesNotExist) as error:
+        except (UnderLegalHold, NamedInConfiguration, Subject.DoesNotExist) as error:
             raise CommandError(str(error)) from None
+        kept = gone.pop("history", 0)
         self.stdout.write(", ".join(f"{count} {name}" for name, count in gone.items()) + " erased.")
+        if kept:
+            self.stdout.write(
+                f"{kept} rows of the configuration's history name them still; nothing can change those. The changes that "
+                "tell of them go after the workspace's records_days."
+            )
 
     def _sums(self, **options: Any) -> None:
         forget()

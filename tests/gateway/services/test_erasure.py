@@ -6,9 +6,10 @@ import pytest
 from django.db.models import Sum
 
 from audit.models import AuditEvent, Subject
-from audit.services.erasure import erase_person
-from budgets.models import Entry, Total
+from audit.services.erasure import NamedInConfiguration, erase_person
+from budgets.models import Budget, Entry, Total
 from gateway.models import CachePurge
+from tenants.models import RateLimit
 from tests import rows
 
 pytestmark = pytest.mark.django_db
@@ -66,3 +67,25 @@ def test_erasing_again_is_harmless() -> None:
     assert erase_person(workspace=acme, user=ANN)["ledger lines"] == 1
     assert erase_person(workspace=acme, user=TOKEN)["ledger lines"] == 0
     assert Entry.objects.get().user == TOKEN
+
+
+def test_whom_the_configuration_names_is_erased_once_an_admin_has_taken_the_name_out() -> None:
+    acme, umbra = rows.tenant("acme").workspace, rows.tenant("umbra").workspace
+    Subject.objects.create(workspace_id=str(acme.pk), token=TOKEN, name=ANN)
+    budget = Budget.objects.create(workspace=acme, name="ann's", of="user", match=ANN, limit_nanos=1)
+    Budget.objects.create(workspace=acme, name="a key of that name", of="key", match=ANN, limit_nanos=1)
+    Budget.objects.create(workspace=umbra, name="theirs", of="user", match=ANN, limit_nanos=1)
+    limit = RateLimit.objects.create(workspace=acme, of="user", match=ANN, amount=1)
+    acme.blocked_users = [ANN, "bob"]
+    acme.save()
+
+    with pytest.raises(NamedInConfiguration, match="budget ann's, a rate limit, its list of blocked users"):
+        erase_person(workspace=acme, user=ANN)
+    assert Subject.objects.get(workspace_id=str(acme.pk)).name == ANN
+
+    budget.delete()
+    limit.delete()
+    acme.blocked_users = ["bob"]
+    acme.save()
+    assert erase_person(workspace=acme, user=ANN)["history"] == 5  # made and deleted, twice; the list
+    assert Subject.objects.get(workspace_id=str(acme.pk)).name == ""
