@@ -7,6 +7,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import DatabaseError, connection, models, transaction
+from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from audit import append_only
@@ -198,6 +199,20 @@ def test_a_trigger_that_was_dropped_is_named_by_the_check(unguarded, table):
 
     assert append_only.missing(connection) == [f"trigger {name} is missing"]
     assert [found.msg for found in records_are_protected(databases=["default"])] == [f"trigger {name} is missing."]
+
+
+def test_before_migrations_that_wait_the_triggers_of_before_are_no_trouble(unguarded):
+    name, table = first_trigger()
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TRIGGER {name}" + ("" if ON_SQLITE else f" ON {table}"))
+    newest = MigrationRecorder.Migration.objects.filter(app="audit").latest("id")
+    newest.delete()
+
+    assert records_are_protected(databases=["default"]) == []
+    assert append_only.missing(connection) != []
+
+    newest.save(force_insert=True)
+    assert records_are_protected(databases=["default"]) != []
 
 
 def test_a_trigger_that_was_replaced_or_switched_off_is_named(unguarded):
