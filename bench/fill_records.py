@@ -2,17 +2,22 @@
 
     python -m bench.fill_records 1000000 --days 60
 
-Records, leaves and seals are made by the product's own code, so `audit verify` holds afterwards.
+An empty installation is furnished with the demo first, so that every page has something to show. Records, bodies, ledger
+lines, changes, sums, leaves and seals are made by the product's own code, so `audit verify` holds afterwards.
 """
 
 import argparse
 import itertools
+import json
 import os
 import random
 import sys
 import time
 import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
@@ -22,15 +27,25 @@ import django
 django.setup()
 
 from django.conf import settings  # noqa: E402
-from django.db import transaction  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
 
 from audit import batch  # noqa: E402
+from audit.bodies import BodySealer  # noqa: E402
+from audit.models import AuditEvent, Feedback  # noqa: E402
 from audit.record import AttemptRecord, Record  # noqa: E402
-from audit.recorder import subject_token  # noqa: E402
+from audit.recorder import DAY_US, subject_token  # noqa: E402
+from audit.services import rollups  # noqa: E402
+from audit.services.changes import as_text  # noqa: E402
 from audit.services.sealing import Sealer  # noqa: E402
+from budgets.models import Budget  # noqa: E402
+from budgets.services.spending import book_records  # noqa: E402
+from gateway.services.demo.furnishing import furnish  # noqa: E402
 from tenants.models import Workspace  # noqa: E402
 
 BATCH = 1000
+WITH_BODIES, WITH_CHANGE, WITH_FEEDBACK = 0.05, 0.05, 0.02  # of all calls
+BUDGETS = (("workspace", "month"), ("key", "month"), ("user", "day"), ("model", "week"), ("provider", "total"))
+SHORT_DAYS = 30  # what one of the workspaces keeps, so that the retention job finds something
 MODELS = (
     ("gpt-4o-mini", "openai", 150, 600),
     ("claude-sonnet-4-5", "anthropic", 3000, 15000),
@@ -87,7 +102,7 @@ def record(number: int, at: float, workspace: Workspace, chance: random.Random) 
             ),
         )
     key = chance.choice(("web", "batch", "mobile"))
-    return Record(
+    made = Record(
         call_id=call_id(int(at * 1000), chance),
         at_us=int(at * 1e6), worker="filler", seq=number, workspace_id=str(workspace.pk), workspace=workspace.name,
         key_id=f"key-{key}", key=key, team="search" if key == "web" else "", user=user,
@@ -97,8 +112,105 @@ def record(number: int, at: float, workspace: Workspace, chance: random.Random) 
         cost_nanos=cost, cache="miss", attempts=attempts, ttft_us=took // 3, us=took, upstream_us=took - 600,
         finish="stop", session_id=f"session-{number // 7}" if chance.random() < 0.3 else "",
         run_id=f"run-{number // 40}" if chance.random() < 0.1 else "", tags=["nightly"] if chance.random() < 0.02 else [],
-        peer="10.0.0.7", keep_until_us=int(at * 1e6) + workspace.records_days * 86_400_000_000,
+        peer="10.0.0.7", keep_until_us=int(at * 1e6) + workspace.records_days * DAY_US,
     )  # fmt: skip
+    made.entries = [ledger_line(made, len(attempts))] if outcome == "answered" else []
+    return made
+
+
+def ledger_line(record: Record, number: int) -> dict[str, Any]:
+    return {
+        "attempt": f"{record.call_id}.{number}", "at": record.at_us / 1e6, "workspace": record.workspace_id,
+        "team": "", "key": record.key_id, "user": record.user, "model": record.model, "provider": record.provider,
+        "nanos": record.cost_nanos, "tokens": record.input_tokens + record.output_tokens, "status": "exact",
+        "price": "", "classes": {"input": record.input_tokens, "output": record.output_tokens},
+    }  # fmt: skip
+
+
+def keep_bodies(record: Record, workspace: Workspace, sealer: BodySealer) -> None:
+    """Store what was asked and answered, as a worker stores it."""
+    asked = {"model": "chat", "messages": [{"role": "user", "content": f"What is {record.seq} plus {record.us}?"}]}
+    answered = {"choices": [{"message": {"role": "assistant", "content": f"It is {record.seq + record.us}."}}]}
+    owner = (record.workspace_id, record.subject, datetime.fromtimestamp(record.at_us / 1e6, UTC).strftime("%Y-%m-%d"))
+    for kind, body in (("request", asked), ("answer", answered)):
+        place = (record.workspace_id, record.call_id, kind)
+        record.bodies.append(sealer.seal(place, owner, json.dumps(body).encode()))
+    record.body_key = sealer.key(*owner)
+    record.bodies_until_us = record.at_us + workspace.bodies_days * DAY_US
+
+
+def change(record: Record, chance: random.Random) -> AuditEvent:
+    """Somebody changed a rate limit at the time of this call."""
+    amount = chance.randrange(10, 1000)
+    return AuditEvent(
+        id=uuid.UUID(call_id(record.at_us // 1000, chance)),
+        at=datetime.fromtimestamp(record.at_us / 1e6, UTC),
+        kind="change",
+        workspace_id=record.workspace_id,
+        workspace=record.workspace,
+        actor_id=str(number := chance.randrange(20)),
+        actor=f"admin-{number}",
+        origin=f"10.0.1.{number}",
+        object_type="rate limit",
+        object_id=str(chance.randrange(1, 200)),
+        object_name=f"requests of {record.key}",
+        before=as_text({"amount": amount}),
+        after=as_text({"amount": amount + 10}),
+        keep_until=datetime.fromtimestamp((record.keep_until_us or 0) / 1e6, UTC),
+    )
+
+
+def opinion(record: Record, chance: random.Random) -> Feedback:
+    """What the caller thought of this call's answer."""
+    score, label = chance.choice(((1.0, "helpful"), (-1.0, "wrong")))
+    return Feedback(
+        at=datetime.fromtimestamp((record.at_us + record.us) / 1e6, UTC),
+        call_id=record.call_id,
+        workspace_id=record.workspace_id,
+        workspace=record.workspace,
+        by=record.key,
+        score=score,
+        label=label,
+    )
+
+
+def furnished() -> list[Workspace]:
+    """The workspaces to fill, with budgets; one of them keeps its records for a short time."""
+    furnish()
+    made = []
+    for name in ("acme", "globex", "initech"):
+        days = {"records_days": SHORT_DAYS} if name == "initech" else {}
+        workspace, _ = Workspace.objects.get_or_create(name=name, defaults={"bodies_days": 20, **days})
+        for of, per in BUDGETS:
+            caps = {"of": of, "per": per, "limit_nanos": 10**15}
+            Budget.objects.get_or_create(workspace=workspace, name=f"{of} a {per}", defaults=caps)
+        made.append(workspace)
+    return made
+
+
+def write(made: Sequence[Record], workspaces: dict[str, Workspace], sealer: BodySealer, chance: random.Random) -> None:
+    """One batch in one transaction, with what belongs to it and what people did meanwhile."""
+    for each in made:
+        if chance.random() < WITH_BODIES:
+            keep_bodies(each, workspaces[each.workspace_id], sealer)
+    with transaction.atomic():
+        batch.write(made, "", -1)
+        book_records(made)
+        for each in made:
+            if chance.random() < WITH_CHANGE:
+                batch.append_event(change(each, chance))
+        Feedback.objects.bulk_create(
+            [opinion(each, chance) for each in made if chance.random() < WITH_FEEDBACK], batch_size=50
+        )
+
+
+def analyze() -> None:
+    """What PostgreSQL does by itself some minutes later: count the rows of its tables, though not of divided ones."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
+            for (name,) in cursor.fetchall():
+                cursor.execute(f'ANALYZE "{name}"')
 
 
 def main() -> None:
@@ -108,8 +220,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     chance = random.Random(options.seed)
-    workspaces = [Workspace.objects.get_or_create(name=name)[0] for name in ("acme", "globex", "initech")]
+    workspaces = furnished()
+    by_id = {str(workspace.pk): workspace for workspace in workspaces}
     sealer = Sealer(settings.KEYRING, settings.DATA_DIR / "seals")
+    bodies = BodySealer(settings.KEYRING.seal)
     numbers = {workspace.pk: itertools.count(1) for workspace in workspaces}
     began, now, step = time.perf_counter(), time.time(), options.days * 86_400 / options.records
     for start in range(0, options.records, BATCH):
@@ -118,14 +232,16 @@ def main() -> None:
             workspace = chance.choices(workspaces, (8, 1, 1))[0]
             at = now - (options.records - index) * step
             made.append(record(next(numbers[workspace.pk]), at, workspace, chance))
-        with transaction.atomic():
-            batch.write(made, "", -1)
+        write(made, by_id, bodies, chance)
         if start // BATCH % 4 == 3 or start + BATCH >= options.records:
             for workspace_id in sealer.seal():
                 sealer.export(workspace_id)
         if start // BATCH % 50 == 49:
-            print(f"{start + BATCH:>9} records, {(time.perf_counter() - began) / (start + BATCH) * 1e6:.0f} µs each")
+            spent = (time.perf_counter() - began) / (start + BATCH) * 1e6
+            print(f"{start + BATCH:>9} records, {spent:.0f} µs each", file=sys.stderr)
     sealer()
+    rollups.roll_up(seconds=3600)
+    analyze()
 
 
 if __name__ == "__main__":
