@@ -14,7 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from bench.load import body_of
+from bench.load import body_of, spelt
 from bench.scenarios import CALLS, SECRETS, STREAMS, Scenario, configuration
 from tests.installation import Installation
 
@@ -27,7 +27,7 @@ def lines(scenario: Scenario, calls: int, run: str) -> "list[Line]":
 
     stream = {"stream": True} if scenario in STREAMS else {}
     body = body_of(scenario.model, unique=scenario.unique, **scenario.fields, **stream)
-    return [Line(scenario.key, body.replace("NUMBER", f"{run}-{number}").encode()) for number in range(calls)]
+    return [Line(scenario.key, body.replace("NUMBER", f"{run}-{spelt(number)}").encode()) for number in range(calls)]
 
 
 async def take(gateway: "InProcess", made: "list[Line]") -> None:
@@ -42,7 +42,7 @@ async def measure(gateway: "InProcess", scenario: Scenario, rounds: int, calls: 
     gc.freeze()  # as a server does: see gateway/runtime.py
     times = []
     for number in range(rounds):
-        made = lines(scenario, calls, str(number))
+        made = lines(scenario, calls, spelt(number))
         began = time.process_time()
         await take(gateway, made)
         times.append((time.process_time() - began) / calls * 1e6)

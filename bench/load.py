@@ -18,7 +18,8 @@ local counter = 0
 local body = [[%(body)s]]
 request = function()
   counter = counter + 1
-  return wrk.format(nil, nil, nil, (string.gsub(body, "NUMBER", tostring(counter))))
+  local spelt = string.gsub(tostring(counter), "%%d", function(digit) return string.char(97 + tonumber(digit)) end)
+  return wrk.format(nil, nil, nil, (string.gsub(body, "NUMBER", spelt)))
 end
 done = function(summary, latency, requests)
   local errors = summary.errors
@@ -33,6 +34,11 @@ end
 SYSTEM = "You are a helpful assistant who answers briefly, names its sources and says when it does not know. " * 3
 CONNECTIONS = 64
 QUESTION = "Order 20931 of 14 May came to the wrong door; what may the customer ask for, and until when? " * 5
+
+
+def spelt(number: int) -> str:
+    """A number in letters, a for 0: two questions with different digits are never like to the semantic cache."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
 """`python -m bench.redaction`: what looking for personal data costs, and what the nastiest texts cost.
 
-Three tables: CPU for 1 KB of ordinary text, before the prefilter (every detector asked) and with it; 100 KB of one
-repeated text, the worst first, through every detector and three custom patterns; and how long the event loop was held
-meanwhile when such a text came in a call.
+CPU for 1 KB of ordinary text, before the prefilter (every detector asked) and with it; for 100 KB of one repeated text, the
+worst first, through every detector, three custom patterns and deny-lists; and how long the event loop was held meanwhile
+when such a text came in a call, whole in an answer, or in a stream that came all at once, with every guardrail on. Holds
+are the shortest of three: other programs on the machine only make them longer.
 """
 
 import asyncio
@@ -10,10 +11,15 @@ import random
 import string
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
-from gateway.core.call import Call, Caller
+from evals.guardrails.build import guard
+from evals.snapshot import EvalsSnapshot
+from evals.stage import conclude, screen
+from gateway.core.call import Call, Caller, Delta
 from gateway.edge.endpoints import FORMS
+from gateway.pipeline import seen
 from gateway.redaction.finder import KINDS, Finder, Rules
 from gateway.redaction.stage import mask
 from gateway.snapshot import RedactionView, RoutesSnapshot
@@ -26,6 +32,21 @@ FULL = "Thabo Mokoena, thabo@example.co.za, 082 123 4567, ID 8001015009087, card
 PATTERNS = (("claim", "CLM-[0-9]{6}"), ("nested", "(a+)+$x"), ("long", "[a-z]{1,60}[0-9]!"))
 RULES = Rules(KINDS, PATTERNS, ("halberd",), ("Zog",))
 SIZE = 100_000
+PIECE = 2_000  # characters of a stream's piece
+GUARDS = EvalsSnapshot(
+    {
+        "1": tuple(
+            guard(kind, "flag", None, words, {"on": ["input", "output"]})
+            for kind, words in (
+                ("prompt_injection", []),
+                ("secrets", []),
+                ("invisible_text", []),
+                ("blocked_words", ["halberd", "zog"]),
+                ("topics", ["halberd", "zog"]),
+            )
+        )
+    }
+)
 REPEATED = (
     *string.ascii_letters,
     *string.digits,
@@ -54,18 +75,44 @@ def digits() -> str:
     return "".join(rng.choice("0123456789 -./") for _ in range(SIZE))
 
 
-async def held(text: str) -> float:
-    """The longest time, in seconds, that nothing else could run while a call with this text was masked."""
-    routes = RoutesSnapshot({}, {}, redaction={"1": RedactionView(KINDS, "restore", patterns=PATTERNS)})
+def asked(text: str, *, stream: bool = False) -> tuple[Call, RoutesSnapshot]:
+    view = RedactionView(KINDS, "restore", patterns=PATTERNS, words=RULES.words, names=RULES.names)
     body = {"model": "m", "messages": [{"role": "user", "content": text}]}
-    call = Call("1", FORMS["/v1/chat/completions"], body, caller=Caller("1", "w", "1", "k"))
-    longest, masking = 0.0, asyncio.ensure_future(mask(call, routes))
-    while not masking.done():
+    call = Call("1", FORMS["/v1/chat/completions"], body, stream=stream, caller=Caller("1", "w", "1", "k"))
+    return call, RoutesSnapshot({}, {}, redaction={"1": view})
+
+
+async def coming_in(text: str) -> None:
+    call, routes = asked(text)
+    await screen(call, GUARDS)
+    await mask(call, routes)
+
+
+async def going_out(text: str, *, stream: bool) -> None:
+    call, routes = asked("mail jo@example.org", stream=stream)
+    await screen(call, GUARDS)
+    await mask(call, routes)
+    size, part = (PIECE, "delta") if stream else (len(text), "message")
+    for start in range(0, len(text), size):
+        piece = text[start : start + size]
+        await seen(call, Delta(data={"choices": [{"index": 0, part: {"content": piece}}]}, text=piece))
+    await conclude(call)
+
+
+async def held(work: Callable[[], Awaitable[None]]) -> float:
+    """The longest time, in seconds, that nothing else could run meanwhile."""
+    longest, going = 0.0, asyncio.ensure_future(work())
+    while not going.done():
         before = time.perf_counter()
         await asyncio.sleep(0)
         longest = max(longest, time.perf_counter() - before)
-    await masking
+    await going
     return longest
+
+
+def least_held(work: Callable[[], Awaitable[None]]) -> float:
+    """The same in milliseconds, the shortest of three runs."""
+    return min(asyncio.run(held(work)) for _ in range(3)) * 1e3
 
 
 def main() -> None:
@@ -79,13 +126,17 @@ def main() -> None:
         print(f"  {name:<30} every detector {every * 1e6:6.0f}   with the prefilter {asked * 1e6:6.0f}")
     texts = {repr(unit): (unit * (SIZE // len(unit) + 1))[:SIZE] for unit in REPEATED} | {"random digits": digits()}
     rows = sorted(((cpu(lambda text=text: finder.find(text)), name) for name, text in texts.items()), reverse=True)
-    print("CPU for 100 KB, ms, and the longest that the event loop was held")
+    print(f"  {'':<34}  CPU ms   longest hold of the loop, ms: call, whole answer, stream")
     for seconds, name in rows[:15]:
-        print(f"  {name:<34} {seconds * 1e3:7.1f}  {asyncio.run(held(texts[name])) * 1e3:7.1f}")
+        ways = (
+            partial(coming_in, texts[name]),
+            partial(going_out, texts[name], stream=False),
+            partial(going_out, texts[name], stream=True),
+        )
+        print(f"  {name:<34}{seconds * 1e3:8.1f}" + "".join(f"{least_held(way):10.1f}" for way in ways))
     single = max(seconds for seconds, name in rows if len(texts[name][:SIZE].strip(texts[name][0])) == 0)
-    print(f"  the worst single character {single * 1e3:.1f}; the loop at most 8,000 characters: ", end="")
-    short = max(asyncio.run(held(text[:7_900])) for text in texts.values())
-    print(f"{short * 1e3:.1f} ms")
+    print(f"  the worst single character {single * 1e3:.1f}; a call that is just not long: ", end="")
+    print(f"{max(least_held(partial(coming_in, text[:2_500])) for text in texts.values()):.1f} ms")
 
 
 if __name__ == "__main__":

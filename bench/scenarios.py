@@ -40,6 +40,7 @@ CALLS = (
     Scenario("4 limits, 5 budgets, cache miss", "everything", first=150, then=80),
     Scenario("... and redaction, a prompt", "everything", key=KEY_FULL, fields=FRAME),
     Scenario("exact cache hit", "cached", unique=False, first=80, then=50),
+    Scenario("semantic cache hit", "alike", first=3000, then=1500),
     Scenario("refused: unknown key", "bare", key="sk-bench-unknown-key", first=100, then=50, status=401),
     Scenario("refused: over the limit", "bare", key=KEY_LIMITED, first=100, then=50, status=429),
 )

@@ -17,6 +17,15 @@ ANSWER = {
     ],
     "usage": {"prompt_tokens": 240, "completion_tokens": 160, "total_tokens": 400},
 }
+# Every text has this vector, so that to the semantic cache all questions are alike.
+VECTOR = {
+    "object": "list",
+    "model": "bench",
+    "data": [
+        {"object": "embedding", "index": 0, "embedding": [round(0.01 * (place % 17) - 0.08, 4) for place in range(384)]}
+    ],
+    "usage": {"prompt_tokens": 240, "total_tokens": 240},
+}
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
 events {{ worker_connections 8192; }}
@@ -25,7 +34,9 @@ http {{
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   upstream mock {{ server 127.0.0.1:{port}; keepalive 256; }}
-  server {{ listen 127.0.0.1:{port} backlog=8192; default_type application/json; location / {{ return 200 '{answer}'; }} }}
+  server {{ listen 127.0.0.1:{port} backlog=8192; default_type application/json;
+    location / {{ return 200 '{answer}'; }} location = /v1/embeddings {{ return 200 '{vector}'; }}
+  }}
   server {{
     listen 127.0.0.1:{proxy} backlog=8192;
     location / {{ proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection ""; }}
@@ -40,7 +51,9 @@ def nginx(port: int, proxy: int, cores: list[int]) -> Child:
     """nginx as the provider on `port`, and as a plain reverse proxy before it on `proxy`."""
     folder = tempfile.mkdtemp(prefix="tollgate-bench-")
     config = Path(folder) / "nginx.conf"
-    config.write_text(NGINX.format(folder=folder, port=port, proxy=proxy, answer=json.dumps(ANSWER)))
+    config.write_text(
+        NGINX.format(folder=folder, port=port, proxy=proxy, answer=json.dumps(ANSWER), vector=json.dumps(VECTOR))
+    )
     child = Child([need("nginx"), "-c", str(config), "-p", folder], cores)
     wait_for_port(port)
     return child

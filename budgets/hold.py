@@ -1,6 +1,7 @@
 """One call's hold over all its attempts: plan, reserve, roll over, settle."""
 
 import hashlib
+import itertools
 import logging
 import time
 from dataclasses import replace
@@ -26,6 +27,7 @@ SHARE = 8  # a call of unknown length takes an eighth of what is free
 CHARACTERS_PER_TOKEN_MOST = 12  # over a whole answer no tokenizer does better
 NOBODY = WorkspaceBudgets(clock=None)  # type: ignore[arg-type]  # no budgets, so no periods
 KNOWN_INPUTS_MOST = 4096
+_looks = itertools.count(1)
 known_inputs: dict[bytes, int] = {}  # digest of (model, body) → input tokens as the provider counted them
 
 
@@ -176,8 +178,7 @@ class Hold:
             return
         while True:
             plan, least = self.plan, self._least_output(self.plan)
-            self.count += 1
-            self.attempt = f"{self.call.id}.look{self.count}"
+            self.attempt = f"{self.call.id}.look{next(_looks)}"  # a call may be looked at twice, by two holds
             try:
                 result = await ledger.reserve(self.attempt, plan.asks, Wish(least, least), self._describe)
                 if isinstance(result, Granted):

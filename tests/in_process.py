@@ -35,6 +35,9 @@ WHOLE = json.dumps(
         "usage": USAGE,
     }
 ).encode()
+VECTOR = json.dumps(
+    {"model": "bench", "data": [{"index": 0, "embedding": [0.01 * (at % 17) - 0.08 for at in range(384)]}]}
+).encode()
 EVENTS = [
     {**BASE, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": f"word{number} "}}]}
     for number in range(WORDS)
@@ -43,15 +46,17 @@ STREAM = [f"data: {json.dumps(event)}\n\n".encode() for event in EVENTS] + [b"da
 
 
 async def respond(outgoing: Any) -> tuple[int, Mapping[str, str], AsyncIterator[bytes]]:
-    """The provider: one whole answer, or a stream of 50 words."""
+    """The provider: one whole answer, a stream of 50 words, or the vector that every text has."""
     streamed = b'"stream":true' in outgoing.body
 
+    whole = VECTOR if outgoing.url.endswith("/embeddings") else WHOLE
+
     async def pieces() -> AsyncIterator[bytes]:
-        for piece in STREAM if streamed else [WHOLE]:
+        for piece in STREAM if streamed else [whole]:
             yield piece
 
     kind = "text/event-stream" if streamed else "application/json"
-    return 200, {"content-type": kind} | ({} if streamed else {"content-length": str(len(WHOLE))}), pieces()
+    return 200, {"content-type": kind} | ({} if streamed else {"content-length": str(len(whole))}), pieces()
 
 
 class Line:

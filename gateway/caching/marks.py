@@ -117,20 +117,18 @@ Sides = frozenset[str]
 
 def fixed(text: str) -> tuple[str, ...]:
     """What two questions must have in common to be compared at all: numbers, days, months, and denials."""
-    found = set()
-    for word in _WORD.findall(text.lower().replace("’", "'")):
-        if word[0].isdigit():
-            found.add(word.replace(",", "."))
-        elif word in _NOT or word.endswith("n't"):
-            found.add("not")
-        elif word in _SAME_ONLY:
-            found.add(word)
+    text = text.lower().replace("’", "'")
+    words = set(_WORD.findall(text))
+    found = {word for word in words if word in _SAME_ONLY}
+    found.update(word.replace(",", ".") for word in words if word[0].isdigit())
+    if not words.isdisjoint(_NOT) or ("n't" in text and any(word.endswith("n't") for word in words)):
+        found.add("not")
     return tuple(sorted(found))
 
 
 def sides(text: str) -> Sides:
     """The words of the text that have an opposite."""
-    return frozenset(word for word in _WORD.findall(text.lower()) if word in _LINES_OF)
+    return frozenset(_LINES_OF.keys() & set(_WORD.findall(text.lower())))
 
 
 def are_opposed(one: Sides, other: Sides) -> bool:

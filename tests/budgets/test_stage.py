@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from budgets.hold import known_inputs
-from budgets.stage import held
+from budgets.stage import allowed, held
 from gateway.core.call import Usage
 from gateway.core.errors import BudgetExceeded, InvalidRequest, PriceUnknown
 from tests.budgets.sample import MINI, SONNET, ask, attempt, money, snapshot, sums, tokens
@@ -339,6 +339,14 @@ async def test_a_kept_answer_needs_nothing_of_what_other_calls_hold():
     config = snapshot(money("cap", "key", KEPT + 1), wait_s=60.0)
     async with held(ask("Hello", max_tokens=100), config), asyncio.timeout(1), held(hit(), config):
         assert sums(config) == {"key usd": (0, KEPT, 0)}
+
+
+async def test_a_call_may_be_looked_at_before_its_question_is_sent_and_again_before_a_kept_answer_is_given():
+    config = snapshot(money("cap", "key", KEPT + 1))
+    call = hit()
+    await allowed(call, config)
+    async with held(call, config):
+        assert sums(config) == {}
 
 
 async def test_a_kept_answer_costs_nothing_and_so_fits_the_calls_own_budget():
