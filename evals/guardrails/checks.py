@@ -9,7 +9,7 @@ import jsonschema_rs
 from evals.guardrails.hidden import hidden_text, spoofed_roles
 from evals.guardrails.injection import injection_score
 from evals.guardrails.patterns import pattern_of_words, whole_words
-from evals.guardrails.secrets import find_secrets, may_hold_secret
+from evals.guardrails.secrets import may_hold_secret, named_secrets
 from gateway.core.plain import plain
 
 INJECTION_THRESHOLD = 0.8
@@ -25,10 +25,11 @@ class BadGuardrail(ValueError):
 
 
 class Seen(NamedTuple):
-    """What a check saw in a text: how sure it is, and where (for kinds that find places)."""
+    """What a check saw in a text: how sure it is, and where (for kinds that find places), and what stands at each."""
 
     score: float = 0.0
     places: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()  # as many as places, or none
 
 
 NOTHING = Seen()
@@ -59,7 +60,10 @@ class Secrets:
 
     def look(self, text: str) -> Seen:
         shown = plain(text).text
-        return _places(start for start, _ in find_secrets(shown)) if may_hold_secret(shown) else NOTHING
+        if not may_hold_secret(shown) or not (found := named_secrets(shown)):
+            return NOTHING
+        by_place = {start: name for start, _, name in reversed(found)}  # told twice: by its maker's shape
+        return Seen(1.0, tuple(by_place), tuple(by_place.values()))
 
 
 class BlockedWords:

@@ -1,5 +1,6 @@
 """Running a workspace's guardrails on what goes in, and on an answer as it comes."""
 
+from collections import Counter
 from typing import Any
 
 from evals.guardrails.build import ANSWER_FORMS, READABLE_FORMS, Guard
@@ -52,7 +53,7 @@ def _seen_in(texts: list[tuple[str, str]], guard: Guard) -> Seen:
     if isinstance(guard.check, MaxSize):
         most = guard.check.most["input"]
         return Seen(1.0 if most is not None and sum(len(text) for _, text in texts) > most else 0.0)
-    score, places = 0.0, 0
+    score, places, names = 0.0, 0, Counter[str]()
     for role, text in texts:
         if role in _OWN_WORDS and guard.kind in _ONLY_STRANGERS:
             continue
@@ -60,7 +61,8 @@ def _seen_in(texts: list[tuple[str, str]], guard: Guard) -> Seen:
         sight.feed(text)
         score = max(score, sight.score)
         places += len(sight.found)
-    return Seen(score, tuple(range(places)))
+        names.update(sight.found.values())
+    return Seen(score, tuple(range(places)), tuple(names.elements()))
 
 
 class Sight:
@@ -72,7 +74,7 @@ class Sight:
         self.check = check
         self.tail = ""
         self.read = 0  # characters before the tail
-        self.found: set[int] = set()
+        self.found: dict[int, str] = {}  # places, and what stands there
         self.score = 0.0
 
     def feed(self, piece: str) -> None:
@@ -82,10 +84,11 @@ class Sight:
     def _look(self, window: str) -> None:
         seen = self.check.look(window)
         # What begins where a window goes on was seen in the one before, with what stands before it: no word of its own.
-        places = [place for place in seen.places if place or not self.read]
-        if places or not seen.places:
+        names = seen.names or ("",) * len(seen.places)
+        found = {self.read + at: name for at, name in zip(seen.places, names, strict=True) if at or not self.read}
+        if found or not seen.places:
             self.score = max(self.score, seen.score)
-        self.found.update(self.read + place for place in places)
+        self.found.update(found)
         keep = max(0, len(window) - self.check.tail)
         self.read += keep
         self.tail = window[keep:]
@@ -95,6 +98,8 @@ def _conclude(entry: Entry, guard: Guard, seen: Seen) -> bool:
     """Write what was seen into the entry, never a value. Returns whether the call is to be refused for it."""
     if seen.places:
         entry["count"] = len(seen.places)
+    if names := Counter(name for name in seen.names if name):
+        entry["found"] = dict(sorted(names.items()))
     if guard.kind in ("prompt_injection", "topics") and seen.score:
         entry["score"] = round(seen.score, 3)
     found = seen.score > 0 and seen.score >= getattr(guard.check, "threshold", 1.0)
@@ -178,8 +183,8 @@ class Eye:
                 sight.feed(piece)
 
     def seen(self) -> Seen:
-        found = sum(len(sight.found) for sight in self.sights)
-        return Seen(max([self.score, *(sight.score for sight in self.sights)]), tuple(range(found)))
+        names = tuple(name for sight in self.sights for name in sight.found.values())
+        return Seen(max([self.score, *(sight.score for sight in self.sights)]), tuple(range(len(names))), names)
 
     def _failed(self) -> None:
         self.is_off = True

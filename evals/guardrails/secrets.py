@@ -16,12 +16,13 @@ import re2
 class Shape(NamedTuple):
     """One maker's kind of secret: any of the marks (lower case) must occur, then the pattern decides."""
 
+    name: str
     marks: tuple[str, ...]
     pattern: re.Pattern[str]
 
 
-def _shape(marks: str, pattern: str) -> Shape:
-    return Shape(tuple(marks.split()), re.compile(pattern))
+def _shape(name: str, marks: str, pattern: str) -> Shape:
+    return Shape(name, tuple(marks.split()), re.compile(pattern))
 
 
 _END = r"(?![A-Za-z0-9_-])"
@@ -31,27 +32,31 @@ _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,30}PRIVATE KEY-----")
 _KEY_MARK = "private key-----"
 _LONGEST_KEY = 8_000
 SHAPES = (
-    _shape("akia asia abia acca", _START + r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}" + _END),
-    _shape("ghp_ gho_ ghu_ ghs_ ghr_", _START + r"gh[pousr]_[A-Za-z0-9]{30,255}" + _END),
-    _shape("github_pat_", _START + r"github_pat_[A-Za-z0-9_]{22,255}" + _END),
-    _shape("glpat- gldt- glrt-", _START + r"gl(?:pat|dt|rt)-[A-Za-z0-9_.-]{20,128}"),
-    _shape("xoxb- xoxa- xoxp- xoxr- xoxs- xapp-", _START + r"(?:xox[baprs]|xapp)-[A-Za-z0-9-]{10,250}" + _END),
-    _shape("hooks.slack.com/", r"https://hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,200}"),
-    _shape("sk_live_ sk_test_ rk_live_ rk_test_ whsec_", _START + r"(?:[sr]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,250}"),
-    _shape("sk-", _START + r"sk-(?:ant-|proj-|svcacct-|or-v1-|lf-|admin-)?[A-Za-z0-9_-]{16,250}" + _END),
-    _shape("aiza", _START + r"AIza[A-Za-z0-9_-]{35}" + _END),
-    _shape("ya29.", _START + r"ya29\.[A-Za-z0-9_-]{20,500}"),
-    _shape("npm_ hf_ r8_ gsk_ nvapi- tgp_", _START + r"(?:npm_|hf_|r8_|gsk_|nvapi-|tgp_v1_)[A-Za-z0-9_-]{24,200}" + _END),
-    _shape("xai- pplx- fw_ dapi dop_v1_ doo_v1_", _START + r"(?:xai-|pplx-|fw_|dapi|do[op]_v1_)[A-Za-z0-9]{20,200}" + _END),
-    _shape("pypi-ageichlwas5vcmc", _START + r"pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,500}"),
-    _shape("sg.", _START + r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}" + _END),
-    _shape("shpat_ shpca_ shppa_ shpss_", _START + r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}" + _END),
-    _shape("sq0", _START + r"sq0(?:atp|csp)-[A-Za-z0-9_-]{22,43}" + _END),
-    _shape("eyj", _START + r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]{0,2000})?"),
-    _shape("accountkey= sharedaccesskey=", r"(?<=(?:countKey|ccessKey)=)[A-Za-z0-9+/]{40,100}={0,2}"),
-    _shape("://", r"(?<=://)[^\s:/@\"'<>]{0,64}:[^\s/@\"'<>]{3,128}(?=@[\w.\[-])"),
-    _shape(":aa", _START + r"\d{8,10}:AA[A-Za-z0-9_-]{32,34}" + _END),
-    _shape("tg_ tollgate_ tg-", _START + r"(?:tg|tollgate)[_-][A-Za-z0-9_-]{24,100}" + _END),
+    _shape("AWS key", "akia asia abia acca", _START + r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}" + _END),
+    _shape("GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", _START + r"gh[pousr]_[A-Za-z0-9]{30,255}" + _END),
+    _shape("GitHub token", "github_pat_", _START + r"github_pat_[A-Za-z0-9_]{22,255}" + _END),
+    _shape("GitLab token", "glpat- gldt- glrt-", _START + r"gl(?:pat|dt|rt)-[A-Za-z0-9_.-]{20,128}"),
+    _shape("Slack token", "xoxb- xoxa- xoxp- xoxr- xoxs- xapp-",
+           _START + r"(?:xox[baprs]|xapp)-[A-Za-z0-9-]{10,250}" + _END),
+    _shape("Slack webhook", "hooks.slack.com/", r"https://hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,200}"),
+    _shape("Stripe key", "sk_live_ sk_test_ rk_live_ rk_test_ whsec_",
+           _START + r"(?:[sr]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,250}"),
+    _shape("OpenAI-like key", "sk-", _START + r"sk-(?:ant-|proj-|svcacct-|or-v1-|lf-|admin-)?[A-Za-z0-9_-]{16,250}" + _END),
+    _shape("Google API key", "aiza", _START + r"AIza[A-Za-z0-9_-]{35}" + _END),
+    _shape("Google token", "ya29.", _START + r"ya29\.[A-Za-z0-9_-]{20,500}"),
+    _shape("service token", "npm_ hf_ r8_ gsk_ nvapi- tgp_",
+           _START + r"(?:npm_|hf_|r8_|gsk_|nvapi-|tgp_v1_)[A-Za-z0-9_-]{24,200}" + _END),
+    _shape("service token", "xai- pplx- fw_ dapi dop_v1_ doo_v1_",
+           _START + r"(?:xai-|pplx-|fw_|dapi|do[op]_v1_)[A-Za-z0-9]{20,200}" + _END),
+    _shape("PyPI token", "pypi-ageichlwas5vcmc", _START + r"pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,500}"),
+    _shape("SendGrid key", "sg.", _START + r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}" + _END),
+    _shape("Shopify token", "shpat_ shpca_ shppa_ shpss_", _START + r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}" + _END),
+    _shape("Square token", "sq0", _START + r"sq0(?:atp|csp)-[A-Za-z0-9_-]{22,43}" + _END),
+    _shape("JSON web token", "eyj", _START + r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]{0,2000})?"),
+    _shape("Azure key", "accountkey= sharedaccesskey=", r"(?<=(?:countKey|ccessKey)=)[A-Za-z0-9+/]{40,100}={0,2}"),
+    _shape("address with password", "://", r"(?<=://)[^\s:/@\"'<>]{0,64}:[^\s/@\"'<>]{3,128}(?=@[\w.\[-])"),
+    _shape("Telegram token", ":aa", _START + r"\d{8,10}:AA[A-Za-z0-9_-]{32,34}" + _END),
+    _shape("gateway key", "tg_ tollgate_ tg-", _START + r"(?:tg|tollgate)[_-][A-Za-z0-9_-]{24,100}" + _END),
 )  # fmt: skip
 
 _TOLD_MARKS = ("passw", "passphrase", "secret", "token", "key", "pwd", "bearer", "wagwoord", "passwort", "kennwort")
@@ -94,24 +99,29 @@ def may_hold_secret(text: str) -> bool:
     return _MARKED.search(text) is not None
 
 
-def find_secrets(text: str, lowered: str | None = None) -> list[tuple[int, int]]:
-    """Where secrets stand in a plain text, as (start, end). `lowered` is the text in lower case, if it is at hand."""
-    low = text.lower() if lowered is None else lowered
-    found: list[tuple[int, int]] = []
+def find_secrets(text: str) -> list[tuple[int, int]]:
+    """Where secrets stand in a plain text, as (start, end)."""
+    return [(start, end) for start, end, _ in named_secrets(text)]
+
+
+def named_secrets(text: str) -> list[tuple[int, int, str]]:
+    """The same, each with what it is: whose key by its shape, a private key, or told by the word before it."""
+    low = text.lower()
+    found: list[tuple[int, int, str]] = []
     for shape in SHAPES:
         for mark in shape.marks:
             if mark in low:
                 found.extend(
-                    match.span()
+                    (*match.span(), shape.name)
                     for match in shape.pattern.finditer(text)
                     if mark != "sk-" or _looks_random(match.group().removeprefix("sk-"))
                 )
                 break
     if _KEY_MARK in low:
-        found.extend(private_keys(text))
+        found.extend((start, end, "private key") for start, end in private_keys(text))
     for mark in _TOLD_MARKS:
         if mark in low:
-            found.extend(_told(text))
+            found.extend((start, end, "password or token") for start, end in _told(text))
             break
     return found
 

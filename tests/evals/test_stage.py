@@ -115,7 +115,13 @@ async def test_a_secret_in_tool_arguments_of_an_answer_is_seen_and_counted_once(
         delta = Delta(data={}, hidden=piece)
         watch(asked, delta, delta)
     await conclude(asked)
-    assert asked.guardrails[1] == {"kind": "secrets", "on": "output", "verdict": "flagged", "count": 1}
+    assert asked.guardrails[1] == {
+        "kind": "secrets",
+        "on": "output",
+        "verdict": "flagged",
+        "count": 1,
+        "found": {"OpenAI-like key": 1},
+    }
 
 
 async def test_an_answer_that_does_not_fit_its_schema_is_refused_at_its_end() -> None:
