@@ -5,12 +5,14 @@
     audit_callrecord_rest      what fits nowhere, so that no record is ever refused for its time
 
 A month is made beside the table and then attached, which no writer waits for. Dropping one takes the whole table for a
-moment; whoever can't have it within a second gives up and comes again an hour later.
+moment, and whoever asks for it behind that waits, too. So it is asked for a tenth of a second only, some times with pauses
+in which the others go on; if somebody reads all the while, the month goes an hour later.
 
 Two functions of the database do both, with the rights of whoever owns them: the application's own role needs none to make
 or drop tables, and `audit_drop_partition` refuses a partition with a record whose time is not over.
 """
 
+import time
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
@@ -20,6 +22,8 @@ from django.db.utils import OperationalError
 TABLE = "audit_callrecord"
 FIRST, REST = f"{TABLE}_first", f"{TABLE}_rest"
 MONTHS_AHEAD = 3
+DROP_TRIES = 10
+DROP_PAUSE_SECONDS = 1.0  # between them
 LOCKED = {"55P03", "40P01"}  # what PostgreSQL says when a lock can't be had
 
 FUNCTIONS = {
@@ -48,7 +52,7 @@ END $$
 """,
     "audit_drop_partition(text, bigint)": """
 CREATE OR REPLACE FUNCTION audit_drop_partition(dropped text, expected bigint) RETURNS boolean LANGUAGE plpgsql
-SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '1s' AS $$
+SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '100ms' AS $$
 DECLARE
     bound text := (SELECT pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
                    WHERE i.inhparent = 'audit_callrecord'::regclass AND c.relname = dropped);
@@ -157,18 +161,23 @@ def make_ahead(connection: BaseDatabaseWrapper, today: date | None = None) -> li
     """
     month, made = (today or datetime.now(UTC).date()).replace(day=1), []
     for _ in range(MONTHS_AHEAD + 1 if is_divided(connection) else 0):
-        if _ask(connection, "SELECT audit_make_partition(%s)", [month]):
+        if _answer(connection, "SELECT audit_make_partition(%s)", [month]):
             made.append(month)
         month = following(month)
     return made
 
 
 def drop(connection: BaseDatabaseWrapper, partition: Partition, expected: int) -> bool:
-    """Drop a partition of so many records at once. False when there are more by now, or it can't be had within a second.
+    """Drop a partition of so many records at once. False when there are more by now, or when it can't be had.
 
     Raises IntegrityError when the time of one of its records is not over.
     """
-    return _ask(connection, "SELECT audit_drop_partition(%s, %s)", [partition.name, expected])
+    for pause in (DROP_PAUSE_SECONDS,) * (DROP_TRIES - 1) + (0.0,):
+        answer = _answer(connection, "SELECT audit_drop_partition(%s, %s)", [partition.name, expected])
+        if answer is not None:
+            return answer
+        time.sleep(pause)
+    return False
 
 
 def following(month: date) -> date:
@@ -186,12 +195,13 @@ def _indexes(cursor: Any) -> dict[str, str]:
     return {name: definition.replace(" ON ONLY ", " ON ") for name, definition in cursor.fetchall()}
 
 
-def _ask(connection: BaseDatabaseWrapper, question: str, values: list[Any]) -> bool:
+def _answer(connection: BaseDatabaseWrapper, question: str, values: list[Any]) -> bool | None:
+    """What one of the functions says; None when a lock can't be had."""
     try:
         with connection.cursor() as cursor:
             cursor.execute(question, values)
             return bool(cursor.fetchone()[0])
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", "") in LOCKED:
-            return False
+            return None
         raise

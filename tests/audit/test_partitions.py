@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import call_command
@@ -203,6 +204,57 @@ def test_a_record_that_came_meanwhile_keeps_its_month(keeper, old_month, tmp_pat
     assert partitions.drop(connection, month, 0) is False
     assert old_month in names()
     assert partitions.drop(connection, month, 1) is True
+
+
+@pytest.fixture
+def empty_month():
+    assert sql("SELECT audit_make_partition(%s)", date(2400, 1, 1)) == [(True,)]
+    yield next(each for each in partitions.partitions(connection) if each.name == f"{TABLE}_2400_01")
+    if f"{TABLE}_2400_01" in names():
+        sql("SELECT audit_drop_partition(%s, 0)", f"{TABLE}_2400_01")
+
+
+@pytest.fixture
+def reader():
+    """Somebody who reads all records in a long transaction."""
+    reading = psycopg.connect(
+        **connection.get_connection_params() | {"cursor_factory": psycopg.Cursor, "context": None}
+    )
+    reading.execute(f"SELECT count(*) FROM {TABLE}")
+    yield reading
+    reading.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_month_goes_as_soon_as_a_long_reader_is_done_and_writers_go_on_meanwhile(empty_month, reader, monkeypatch):
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        sql("SET lock_timeout = '1ms'")  # a writer that would not wait for anybody
+        with transaction.atomic():
+            sql(f"LOCK TABLE {TABLE} IN ROW EXCLUSIVE MODE")
+        sql("SET lock_timeout = 0")
+        if len(pauses) == 3:
+            reader.rollback()
+
+    monkeypatch.setattr(partitions.time, "sleep", pause)
+    assert partitions.drop(connection, empty_month, 0) is True
+    assert (len(pauses), empty_month.name in names()) == (3, False)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_month_that_somebody_reads_all_the_while_stays_for_the_next_time(empty_month, reader, monkeypatch):
+    monkeypatch.setattr(partitions.time, "sleep", lambda seconds: None)
+    assert partitions.drop(connection, empty_month, 0) is False
+    assert empty_month.name in names()
+    reader.rollback()
+    assert partitions.drop(connection, empty_month, 0) is True
+
+
+def test_nobody_waits_long_behind_the_drop_of_a_month():
+    found = sql("SELECT unnest(proconfig) FROM pg_proc WHERE proname = 'audit_drop_partition'")
+    assert ("lock_timeout=100ms",) in found
 
 
 def test_an_old_month_in_which_nothing_ever_came_goes_too(old_month):
