@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -158,10 +159,12 @@ class Installation:
                 start_new_session=True,
             )
         self.processes.append(process)
+        return self.await_ready(lambda: process.poll() is None)
+
+    def await_ready(self, lives: Callable[[], bool]) -> "Installation":
+        """Wait until the server answers that it is ready; fails with its log when it doesn't live any more."""
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                break
+        while time.monotonic() < deadline and lives():
             try:
                 if httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200:
                     return self
