@@ -124,6 +124,7 @@ def summed(lines: QuerySet[Entry]) -> tuple[dict[Group, Sums], datetime | None]:
     """The lines by group, and when the newest was booked. The database adds them up: a month may have a million."""
     sums: dict[Group, Sums] = {}
     newest: datetime | None = None
+    doubtful = False
     for *names, status, count, nanos, tokens, put_in, cached, out, booked in added_up(lines):
         one = sums.setdefault((names[0], names[1], names[2], names[3]), Sums())
         newest = booked if newest is None or booked > newest else newest
@@ -131,12 +132,13 @@ def summed(lines: QuerySet[Entry]) -> tuple[dict[Group, Sums], datetime | None]:
         if status in spending.CORRECTIONS:
             one.corrections += int(nanos)
             continue
+        doubtful = doubtful or status == Entry.Status.IN_DOUBT
         one.attempts += count
         one.charged += int(nanos)
         one.input += int(put_in)
         one.cached += int(cached)
         one.output += int(out)
-    for group, nanos in in_doubt(lines):
+    for group, nanos in in_doubt(lines) if doubtful else ():
         sums[group].doubt += nanos
     return sums, newest
 
