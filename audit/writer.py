@@ -50,6 +50,7 @@ class Writer(threading.Thread):
         self.dead_letters = dead_letters or journal.folder / "dead-letters.jsonl"
         self.status = WriterStatus()
         self.on_stall: Callable[[bool], None] = lambda is_stalled: None
+        self.dead: list[str] = []  # workers that were proved to be gone, and whose journals are in the database
         self.each_second: list[Callable[[], None]] = []  # the sealer, and the counted refusals
         self._positions: dict[str, int] = {}  # how far each of our segments is read
         self._behind: set[str] = set()  # of which what was taken from memory is not written: the file is read
@@ -248,6 +249,7 @@ class Writer(threading.Thread):
                 self._inherited.remove(segment)
                 segment.remove()
                 batch.forget_position(segment.name)
+            self.dead.append(worker)
         return doubted
 
     def _replay(self, segments: list[Segment]) -> int:

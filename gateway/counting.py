@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,14 @@ def join(keeper: "Keeper", ledger: "RedisLedger") -> None:
         log.warning("Redis does not answer (%s); calls under budgets are refused until it does", error)
 
 
-def start_counting(redis_url: str, *, workers: int = 1) -> Counting:
-    """Rate limits and budgets for this worker, one of so many. After the last fork; call `watch` once all is compiled."""
+def start_counting(
+    redis_url: str, *, workers: int = 1, journal: str = "", dead: Sequence[str] = (), holds_ahead: bool = True
+) -> Counting:
+    """Rate limits and budgets for this worker, one of so many. After the last fork; call `watch` once all is compiled.
+
+    `journal` is the name of this worker's journal, `dead` the names of those whose workers are proved to be gone and
+    which have been replayed; it grows. `holds_ahead`: see budgets/ledger/slices.py.
+    """
     worker = f"{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
     if not redis_url:
         ledger = MemoryLedger()
@@ -57,8 +64,9 @@ def start_counting(redis_url: str, *, workers: int = 1) -> Counting:
 
     script = script_of(LIMITS, LUA)
     batch = RedisBatch(redis_url, script)
-    shared = RedisLedger(batch, worker)
-    batch.heard, batch.restarted = shared.heard, shared.restarted
-    keeper = Keeper(shared, redis_url, script, lambda: batch.loop)
+    shared = RedisLedger(batch, worker, journal)
+    shared.slices.is_on = holds_ahead
+    batch.heard, batch.restarted, batch.gathering = shared.heard, shared.restarted, shared.slices.tell
+    keeper = Keeper(shared, redis_url, script, lambda: batch.loop, dead)
     join(keeper, shared)
     return Counting(RedisCounters(batch, workers=workers), shared, [keeper, Watch(shared, worker), Courier()])

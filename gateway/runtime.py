@@ -67,7 +67,14 @@ class Runtime:
         self.services.traces = self.traces
         self.recording = start_recording(settings.DATA_DIR / "journal", settings.KEYRING)
         self.services.journal = self.recording.recorder
-        counting = start_counting(settings.REDIS_URL, workers=int(os.environ.get("TOLLGATE_WORKERS", "1")))
+        writer = self.recording.writer
+        counting = start_counting(
+            settings.REDIS_URL,
+            workers=int(os.environ.get("TOLLGATE_WORKERS", "1")),
+            journal=writer.journal.worker,
+            dead=writer.dead,
+            holds_ahead=settings.HOLD_AHEAD,
+        )
         self.services.counters, self.services.ledger = counting.counters, counting.ledger
         self.services.store = open_store()
         self.services.local = open_local()

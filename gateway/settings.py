@@ -127,6 +127,7 @@ UPSTREAM_IDLE_SECONDS = env.float("UPSTREAM_IDLE_SECONDS", default=60.0)
 UPSTREAM_TOTAL_SECONDS = env.float("UPSTREAM_TOTAL_SECONDS", default=600.0)
 CONFIG_POLL_SECONDS = env.float("CONFIG_POLL_SECONDS", default=0.25)  # how soon another process sees a change
 DRAIN_SECONDS = env.float("DRAIN_SECONDS", default=60.0)  # how long running calls may take after SIGTERM
+HOLD_AHEAD = env.bool("HOLD_AHEAD", default=True)  # with Redis: money of budgets that a worker holds for calls to come
 EVALS_COMPLETER = "gateway.client.complete"  # the one arrow that points up: evals ask the gateway
 
 # --- What is installed --------------------------------------------------------------------------------------

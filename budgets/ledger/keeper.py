@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +23,9 @@ from django.db import DatabaseError, close_old_connections, connection, transact
 from django.utils import timezone
 from redis.exceptions import NoScriptError, RedisError
 
-from budgets.ledger.redis import Part, RedisLedger, of_bucket
+from budgets.ledger.parts import Part, clock, of_bucket
+from budgets.ledger.redis import RedisLedger
+from budgets.ledger.untold import take_back
 from budgets.models import Entry, Exposure
 from budgets.queries import opening_sums
 from budgets.services.spending import book
@@ -32,6 +34,7 @@ from gateway.core.counters import Spent
 log = logging.getLogger(__name__)
 
 LEASE_MS = 20_000
+LEASE_MARGIN_SECONDS = 2.0  # this worker takes its lease for over so much before the others do
 BEAT_SECONDS = 5.0
 TURN_SECONDS = 0.25
 ASSERT_SECONDS = 5.0  # how long the leader waits for workers that seem to live
@@ -75,13 +78,21 @@ class Store:
 
 
 class Keeper(threading.Thread):
-    """One for each worker. `loop` gives the event loop that the ledger lives on, once it runs."""
+    """One for each worker. `loop` gives the event loop that the ledger lives on, once it runs.
+
+    dead  names of journals whose workers are gone for certain, and which are in the database; others append to it
+    """
 
     def __init__(
-        self, ledger: RedisLedger, url: str, script: str, loop: Callable[[], asyncio.AbstractEventLoop | None]
+        self,
+        ledger: RedisLedger,
+        url: str,
+        script: str,
+        loop: Callable[[], asyncio.AbstractEventLoop | None],
+        dead: Sequence[str] = (),
     ) -> None:
         super().__init__(name="budgets-keeper", daemon=True)
-        self.ledger, self.store, self.loop = ledger, Store(url, script), loop
+        self.ledger, self.store, self.loop, self.dead = ledger, Store(url, script), loop, dead
         ledger.take_over, ledger.correct = self.take_over, self.correct
         self._beat_at = 0.0
         self._sweep_at = 0.0
@@ -104,19 +115,20 @@ class Keeper(threading.Thread):
         connection.close()
 
     def stop(self) -> None:
-        """Stop, and give up the lease, so that others sweep what might be left at once."""
+        """Stop, and give up slices and lease, so that others sweep what might be left at once."""
         self._stopping.set()
-        self.join(timeout=5)
+        if self.ident is not None:
+            self.join(timeout=5)
         try:
-            self.store.run(["beat", self.ledger.worker, -1])
-        except RedisError:
+            self.store.run(*self.on_loop(self.ledger.slices.leave), ["beat", self.ledger.worker, -1])
+        except (RedisError, TimeoutError):
             log.info("Redis does not answer; this worker's lease ends by itself")
 
     def turn(self) -> None:
         """Everything that is due. Raises RedisError and DatabaseError."""
         now = time.monotonic()
         if now >= self._beat_at:
-            self.store.run(["beat", self.ledger.worker, LEASE_MS])
+            self.beat()
             beat_in_database(self.ledger.worker)
             self._beat_at = now + BEAT_SECONDS
         epoch, coming = self.store.text("tg:epoch"), self.store.text("tg:rebuild")
@@ -128,9 +140,18 @@ class Keeper(threading.Thread):
             self.sweep()
             self._sweep_at = now + 1.0
         elif now >= self._compare_at:
+            take_back(self.on_loop(self.ledger.slices.to_take_back), self.dead)
             self.settle_differences()
             self._compare_at = now + COMPARE_SECONDS
         self.on_loop(self.ledger.pay)
+
+    def beat(self) -> None:
+        """Renew the lease. What was held ahead under one that ended may have been swept, and is not drawn from."""
+        slices, asked_at = self.ledger.slices, clock()
+        self.store.run(["beat", self.ledger.worker, LEASE_MS])
+        if asked_at > slices.lease_until:
+            slices.sound_since = clock()
+        slices.lease_until = asked_at + LEASE_MS / 1000 - LEASE_MARGIN_SECONDS
 
     def troubles(self) -> tuple[bool, dict[str, str]]:
         """Calls may be taken whatever this finds; and what is wrong."""
@@ -293,7 +314,11 @@ class Keeper(threading.Thread):
 
 
 def assertion(ledger: RedisLedger) -> dict[str, Any]:
-    """What a worker holds and what it settled lately. On its event loop, so that nothing moves meanwhile."""
+    """What a worker holds and what it settled lately. On its event loop, so that nothing moves meanwhile.
+
+    What is left of its slices is not held any more: nobody draws from them from here on.
+    """
+    ledger.slices.drop()
     return {
         "open": [[attempt, hold.parts, hold.output, hold.note] for attempt, hold in ledger.open.items()],
         "settled": [[attempt, hold.parts, spent] for attempt, (_, hold, spent) in ledger.settled.items()],

@@ -9,42 +9,32 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from budgets.ledger.memory import resolve
-from budgets.periods import FOREVER
+from budgets.ledger.parts import Open, ceil_part, of_bucket
+from budgets.ledger.slices import Slices
 from gateway.core.counters import Ask, Batch, Describe, Granted, Short, Spent, StoreUnavailable, Wish
 
 LUA = Path(__file__).with_name("ledger.lua")
 EXACT = 2**53  # Redis's scripts count in doubles
 RETRY_SECONDS = 0.02  # how soon a call that waits for others looks again: they may settle on another worker
 REMEMBERED_SECONDS = 60.0  # settled attempts, longer than the journal needs to bring their lines into the database
-KEPT_SECONDS = 40 * 86_400  # a bucket after its period began anew, at least
-
-Part = tuple[str, int, int]  # bucket, amount, 1 where it counts tokens
-
-
-class Open:
-    """What this worker knows of one of its holds."""
-
-    __slots__ = ("note", "output", "parts")
-
-    def __init__(self, parts: list[Part], output: int, note: str) -> None:
-        self.parts, self.output, self.note = parts, output, note
 
 
 class RedisLedger:
     """One operation for all buckets of an attempt. `batch` sends it with everybody else's of the same turn.
 
     worker     this process's name, new at each start
+    owner      stands for this worker's journal in the names of its slices: see slices.py
     epoch      the epoch under which this worker counts; "" until it knows one
     is_fenced  whether the counters are lost: nothing is held until they are made again
     """
 
-    def __init__(self, batch: Batch, worker: str) -> None:
-        self.batch, self.worker = batch, worker
+    def __init__(self, batch: Batch, worker: str, journal: str = "") -> None:
+        self.batch, self.worker, self.owner = batch, worker, owner_of(journal or worker)
         self.epoch = ""
         self.sequence = 0
         self.is_fenced = True
@@ -55,6 +45,7 @@ class RedisLedger:
         self.take_over: Callable[[str, Mapping[str, tuple[int, int]]], None] = lambda epoch, sums: None  # the keeper's
         self.correct: Callable[[str, int, Mapping[str, tuple[int, int]]], None] = lambda epoch, number, changes: None
         self._waiting: set[asyncio.Future[None]] = set()
+        self.slices = Slices(self)
 
     def heard(self, sequence: int, epoch: str) -> None:
         """Every answer of the store comes with its sequence and epoch. A step back means that it lost something."""
@@ -67,15 +58,17 @@ class RedisLedger:
         self.is_fenced = True
 
     async def reserve(self, attempt: str, asks: Sequence[Ask], wish: Wish, describe: Describe) -> Granted | Short:
-        return await self._reserve([], attempt, asks, wish, describe)
+        drawn = self.slices.draw(attempt, asks, wish, describe)
+        return drawn if drawn is not None else await self._reserve([], attempt, asks, wish, describe)
 
     async def roll(
         self, settled: tuple[str, Spent], attempt: str, asks: Sequence[Ask], wish: Wish, describe: Describe
     ) -> Granted | Short:
         before, spent = settled
-        if before not in self.open or self.is_fenced:
+        hold = self.open.get(before)
+        if hold is None or hold.draw is not None or self.is_fenced:
             await self.settle(before, spent)
-            return await self._reserve([], attempt, asks, wish, describe)
+            return await self.reserve(attempt, asks, wish, describe)
         self._remember(before, spent)
         self.owed[before] = spent  # until the store has answered
         try:
@@ -113,11 +106,14 @@ class RedisLedger:
         if answer[0] == 1:
             output, left = answer[1], answer[2]
             self._held(attempt, asks, output, note)
-            return Granted(
+            granted = Granted(
                 output, tuple(None if ask.cap is None else rest for ask, rest in zip(asks, left, strict=True))
             )
+            self.slices.consider(asks, granted, note)
+            return granted
         del self.open[attempt]
         if answer[0] == 0:
+            self.slices.give_back(asks[answer[1]].bucket)
             return Short(*answer[1:])
         if answer[0] == -2:
             raise ValueError(f"attempt {attempt} has been reserved before")
@@ -129,10 +125,12 @@ class RedisLedger:
         self.open[attempt] = Open(parts, output, note)
 
     async def settle(self, attempt: str, spent: Spent) -> None:
+        hold = self.open.get(attempt)
         self._remember(attempt, spent)
-        self.owed[attempt] = spent
-        if not self.is_fenced:
-            self._settle_again(attempt)
+        if hold is None or hold.draw is None or not self.slices.settle(hold.draw, spent):
+            self.owed[attempt] = spent
+            if not self.is_fenced:
+                self._settle_again(attempt)
         self._wake()
 
     def _settle_again(self, attempt: str) -> None:
@@ -147,6 +145,7 @@ class RedisLedger:
         if not self.is_fenced:
             for attempt in list(self.owed):
                 self._settle_again(attempt)
+            self.slices.retry()
         now = time.monotonic()
         while self.settled and next(iter(self.settled.values()))[0] < now - REMEMBERED_SECONDS:
             self.settled.popitem(last=False)
@@ -175,10 +174,10 @@ class RedisLedger:
         self._waiting.clear()
 
     def held(self) -> dict[str, int]:
-        """What this worker holds now, by bucket. From any thread."""
+        """What this worker holds now, by bucket, also for calls to come. From any thread."""
         sums: dict[str, int] = {}
-        for hold in self.open.copy().values():
-            for name, amount, _ in hold.parts:
+        for parts in (*(hold.parts for hold in self.open.copy().values()), self.slices.held()):
+            for name, amount, _ in parts:
                 sums[name] = sums.get(name, 0) + amount
         return sums
 
@@ -197,13 +196,6 @@ class RedisLedger:
         return {name: (0, amount, 0) for name, amount in self.held().items()}
 
 
-@lru_cache(maxsize=65_536)
-def of_bucket(name: str) -> tuple[int, int]:
-    """(1 where a bucket counts tokens, the second at which it may be forgotten or 0)."""
-    _, _, per, start, unit, _ = name.split(":", 5)
-    expires = 0 if per == "total" else int(start) + KEPT_SECONDS
-    return (1 if unit == "tokens" else 0), (expires if expires < FOREVER else 0)
-
-
-def ceil_part(output: int, rate: int) -> int:
-    return -(-output * rate // 1_000_000)
+def owner_of(journal: str) -> str:
+    """A journal's name, short enough to be part of an attempt's."""
+    return blake2b(journal.encode(), digest_size=8).hexdigest()

@@ -80,8 +80,13 @@ class Batch(Protocol):
         """Do it with everything else that is asked for in this turn. Raises StoreUnavailable."""
         ...
 
-    def post(self, operation: list[Any], failed: Callable[[], None] | None = None) -> None:
-        """The same, without waiting; `failed` is called if it may not have been done."""
+    def post(
+        self,
+        operation: list[Any],
+        failed: Callable[[], None] | None = None,
+        done: Callable[[Any], None] | None = None,
+    ) -> None:
+        """The same, without waiting; `failed` is called if it may not have been done, `done` with its answer."""
         ...
 
 

@@ -57,8 +57,9 @@ class Waiting(NamedTuple):
 
     operation: list[Any]
     answer: asyncio.Future[Any] | None
-    failed: Callable[[], None] | None
-    abandoned: Callable[[Any], None] | None
+    failed: Callable[[], None] | None = None
+    abandoned: Callable[[Any], None] | None = None
+    done: Callable[[Any], None] | None = None
 
 
 class RedisBatch:
@@ -68,12 +69,14 @@ class RedisBatch:
            them that the store was lost or rolled back
     restarted  called when a new connection reaches another run of Redis than the last one did, before anything is
            asked of it: what it remembers may be older than what it once answered
+    gathering  called before each script call: who has put something off posts it now, and it goes along
     """
 
     def __init__(self, url: str, script: str, *, timeout_s: float = TIMEOUT_SECONDS) -> None:
         self.url, self.script, self.timeout_s = url, script, timeout_s
         self.heard: Callable[[int, str], None] = lambda sequence, epoch: None
         self.restarted: Callable[[], None] = lambda: None
+        self.gathering: Callable[[], None] = lambda: None
         self._run_id = b""
         self.failures = 0
         self.loop: asyncio.AbstractEventLoop | None = None  # the one that it is used on
@@ -94,16 +97,21 @@ class RedisBatch:
         if self.is_away:
             raise StoreUnavailable("Redis does not answer")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Waiting(operation, answer, None, abandoned))
+        self._waiting.append(Waiting(operation, answer, abandoned=abandoned))
         self._go()
         return answer
 
-    def post(self, operation: list[Any], failed: Callable[[], None] | None = None) -> None:
+    def post(
+        self,
+        operation: list[Any],
+        failed: Callable[[], None] | None = None,
+        done: Callable[[Any], None] | None = None,
+    ) -> None:
         if self.is_away:
             if failed is not None:
                 failed()
             return
-        self._waiting.append(Waiting(operation, None, failed, None))
+        self._waiting.append(Waiting(operation, None, failed, done=done))
         self._go()
 
     @property
@@ -124,6 +132,7 @@ class RedisBatch:
 
     async def _send_all(self) -> None:
         while self._waiting:
+            self.gathering()
             batch, self._waiting = self._waiting[:OPERATIONS_AT_ONCE], self._waiting[OPERATIONS_AT_ONCE:]
             try:
                 async with asyncio.timeout(self.timeout_s):
@@ -143,6 +152,8 @@ class RedisBatch:
                         each.answer.set_result(answer)
                     elif each.abandoned is not None:
                         each.abandoned(answer)
+                elif each.done is not None:
+                    each.done(answer)
 
     async def _call(self, payload: bytes) -> bytes:
         if self._wire is None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.redis_server import BINARY, RedisServer
 
-collect_ignore = [] if BINARY else ["test_shared_ledger.py"]
+collect_ignore = [] if BINARY else ["test_shared_ledger.py", "test_slices.py", "test_slices_lost.py"]
 
 
 @pytest.fixture

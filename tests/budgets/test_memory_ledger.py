@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 from budgets.ledger import memory
 from budgets.ledger.memory import MemoryLedger
-from budgets.ledger.redis import Open, RedisLedger
+from budgets.ledger.parts import Open
+from budgets.ledger.redis import RedisLedger
 from gateway.core.counters import Ask, Spent, Wish
 
 BUCKET = "{1}:workspace:month:0:usd:1"

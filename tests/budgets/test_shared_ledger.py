@@ -47,6 +47,7 @@ class Worker:
         self.batch = RedisBatch(server.url, SCRIPT, timeout_s=30.0)  # a busy machine is not an outage
         self.ledger = RedisLedger(self.batch, name)
         self.batch.heard, self.batch.restarted = self.ledger.heard, self.ledger.restarted
+        self.batch.gathering = self.ledger.slices.tell
         self.keeper = Keeper(self.ledger, server.url, SCRIPT, lambda: self.batch.loop)
 
     async def turn(self):
@@ -74,7 +75,9 @@ async def workers(server, count=1):
         yield running
     finally:
         for each in running:
+            each.ledger.slices.leave()
             await each.batch.close()
+            each.keeper.store.client.close()
 
 
 async def test_holding_and_settling_count_as_in_one_process(own_redis):
