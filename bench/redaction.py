@@ -3,7 +3,7 @@
 CPU for 1 KB of ordinary text, before the prefilter (every detector asked) and with it; for 100 KB of one repeated text, the
 worst first, through every detector, three custom patterns and deny-lists; and how long the event loop was held meanwhile
 when such a text came in a call, whole in an answer, or in a stream that came all at once, with every guardrail on. Holds
-are the shortest of three: other programs on the machine only make them longer.
+are counted in the process's own CPU, the shortest of three: other programs on the machine only make them longer.
 """
 
 import asyncio
@@ -100,12 +100,12 @@ async def going_out(text: str, *, stream: bool) -> None:
 
 
 async def held(work: Callable[[], Awaitable[None]]) -> float:
-    """The longest time, in seconds, that nothing else could run meanwhile."""
+    """The longest time, in seconds of this process's CPU, that nothing else could run meanwhile."""
     longest, going = 0.0, asyncio.ensure_future(work())
     while not going.done():
-        before = time.perf_counter()
+        before = time.process_time()
         await asyncio.sleep(0)
-        longest = max(longest, time.perf_counter() - before)
+        longest = max(longest, time.process_time() - before)
     await going
     return longest
 
