@@ -7,7 +7,8 @@ with nothing behind it; whatever comes while nobody asked closes it.
 
 import asyncio
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import lru_cache
 from typing import cast
 
@@ -39,7 +40,7 @@ class PlainClient:
         self.connect_seconds, self.home = connect_seconds, home
         self.idle: list[Connection] = []  # the one that was used last is the last
 
-    async def open(self, outgoing: Outgoing, pieces: AsyncIterator[bytes] | None) -> "Exchange":
+    async def open(self, outgoing: Outgoing, pieces: AsyncGenerator[bytes] | None) -> "Exchange":
         """Send the request and wait for the answer's head. `pieces` are its body, where that is not there whole.
 
         Raises UpstreamUnavailable: connect, bad_answer. Cancelled, it hangs up.
@@ -118,17 +119,18 @@ class Connection(asyncio.Protocol):
             return False
         return self.loop.time() - self.since < IDLE_SECONDS and not self._poll.poll(0)
 
-    async def send(self, pieces: AsyncIterator[bytes]) -> bool:
+    async def send(self, pieces: AsyncGenerator[bytes]) -> bool:
         """Write a body of unknown length, no faster than it is taken; whether all of it was. An answer that comes
         meanwhile ends that.
         """
-        async for piece in pieces:
-            if self.is_lost or (self.exchange is not None and self.exchange.has_head):
-                return False
-            if piece:
-                self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-            if self._may_write is not None:
-                await asyncio.shield(self._may_write)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if self.is_lost or (self.exchange is not None and self.exchange.has_head):
+                    return False
+                if piece:
+                    self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                if self._may_write is not None:
+                    await asyncio.shield(self._may_write)
         self.transport.write(b"0\r\n\r\n")
         return True
 

@@ -3,7 +3,7 @@
 No redirects, no proxies from the environment, no decompression.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -49,7 +49,7 @@ class SecureClient:
             builder = builder.resolve(*pinned)
         self._client = builder.build()
 
-    async def open(self, outgoing: Outgoing, pieces: AsyncIterator[bytes] | None) -> "SecureExchange":
+    async def open(self, outgoing: Outgoing, pieces: AsyncGenerator[bytes] | None) -> "SecureExchange":
         """Send the request and wait for the answer's head. Raises UpstreamUnavailable: connect, timeout."""
         try:
             asked = self._client.request(outgoing.method, outgoing.url).headers(outgoing.headers)

@@ -1,7 +1,7 @@
 """Connections to one origin, pinned to an address of its host that was checked, whatever the resolver says next time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -37,7 +37,7 @@ class Exchange(Protocol):
 class Client(Protocol):
     """Connections to one address of one origin."""
 
-    async def open(self, outgoing: Outgoing, pieces: AsyncIterator[bytes] | None) -> Exchange:
+    async def open(self, outgoing: Outgoing, pieces: AsyncGenerator[bytes] | None) -> Exchange:
         """Send the request and wait for the answer's head. `pieces` are its body, where that is not there whole.
 
         Raises UpstreamUnavailable. Cancelled, it hangs up.
@@ -127,7 +127,7 @@ class Pinned:
 class Nowhere:
     """Stands for a host that now resolves to an address that calls may not go to."""
 
-    async def open(self, outgoing: Outgoing, pieces: AsyncIterator[bytes] | None) -> Exchange:
+    async def open(self, outgoing: Outgoing, pieces: AsyncGenerator[bytes] | None) -> Exchange:
         raise UpstreamUnavailable("the provider's host may not be called", kind="connect", sent=False)
 
     def close(self) -> None:

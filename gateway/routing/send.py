@@ -10,7 +10,7 @@ on our side never looks like a silent provider.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
@@ -203,7 +203,7 @@ class Streaming:
         self._exchange = exchange
         self.status, self.headers = exchange.status, exchange.headers
 
-    async def _uploaded(self, upload: Upload) -> AsyncIterator[bytes]:
+    async def _uploaded(self, upload: Upload) -> AsyncGenerator[bytes]:
         """The request's body with the upload in it. The provider's time to answer begins anew with each piece."""
         assert self._outgoing.after is not None
         yield self._outgoing.body

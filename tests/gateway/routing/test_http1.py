@@ -1,7 +1,7 @@
 """HTTP/1.1 on our own sockets, against a server that writes exactly these bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
 import uvloop
@@ -257,11 +257,14 @@ def test_a_url_is_written_in_ascii_and_on_one_line(url, target):
 
 
 async def test_an_upload_goes_out_in_pieces_and_ends_where_the_answer_comes_first():
-    async def pieces(seen: list[int]) -> AsyncIterator[bytes]:
-        for number in range(100):
-            seen.append(number)
-            yield b"piece"
-            await asyncio.sleep(0.001 if number else 0.05)
+    async def pieces(seen: list[int]) -> AsyncGenerator[bytes]:
+        try:
+            for number in range(100):
+                seen.append(number)
+                yield b"piece"
+                await asyncio.sleep(0.001 if number else 0.05)
+        finally:
+            seen.append(-1)
 
     upload = Outgoing("http://p/", {}, b"")
     async with Server(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n") as server:
@@ -270,6 +273,7 @@ async def test_an_upload_goes_out_in_pieces_and_ends_where_the_answer_comes_firs
         exchange.close()
         assert exchange.status == 413
         assert len(seen) < 100
+        assert seen[-1] == -1  # nobody goes on reading what nobody wants
         assert server.client.idle == []  # half a request is on its way there
     assert b"transfer-encoding: chunked" in server.requests[0]
 
