@@ -19,9 +19,9 @@ from evals.snapshot import EvalsSnapshot
 from evals.stage import conclude, screen
 from gateway.core.call import Call, Caller, Delta
 from gateway.edge.endpoints import FORMS
-from gateway.pipeline import seen
 from gateway.redaction.finder import KINDS, Finder, Rules
 from gateway.redaction.stage import mask
+from gateway.seeing import seen
 from gateway.snapshot import RedactionView, RoutesSnapshot
 
 PROSE = (

@@ -1,6 +1,5 @@
 """The path of a call, top to bottom. Nothing else decides the order of its stages."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 
 import audit.stage as audit
@@ -12,8 +11,8 @@ import gateway.routing.stage as routing
 import prompts.stage as prompts
 import tenants.stage as tenants
 from gateway.configuration import Configuration
-from gateway.core.aside import LONG_CHARACTERS, PIECE_CHARACTERS, aside
 from gateway.core.call import Call, Delta
+from gateway.seeing import seen
 
 
 async def answer(call: Call, config: Configuration) -> AsyncGenerator[Delta]:
@@ -44,30 +43,3 @@ async def answer(call: Call, config: Configuration) -> AsyncGenerator[Delta]:
                 await evals.conclude(call)
                 for delta in redaction.rest(call):
                     yield delta
-
-
-async def seen(call: Call, delta: Delta) -> Delta:
-    """A piece of the answer as the caller may see it: with its originals, and looked at by the guardrails.
-
-    The event loop is held for no more than some thousand characters: a long piece goes to a thread, and after many
-    short ones the others have their turn. Raises Forbidden (guardrail_blocked).
-    """
-    size = len(delta.raw) if delta.raw is not None else 2 * (len(delta.text) + len(delta.hidden))
-    looking = call.watch if call.watch is not None else call.vault
-    size *= looking.times
-    if size > LONG_CHARACTERS:
-        return await aside(_seen_aside, call, delta)
-    looking.looked += size + looking.again
-    if looking.looked > PIECE_CHARACTERS:
-        looking.looked = 0
-        await asyncio.sleep(0)
-    shown = redaction.restore(call, delta)
-    if call.watch is not None:
-        evals.watch(call, delta, shown)
-    return shown
-
-
-def _seen_aside(call: Call, delta: Delta) -> Delta:
-    shown = redaction.restore(call, delta)
-    evals.watch(call, delta, shown)
-    return shown

@@ -22,9 +22,9 @@ from evals.snapshot import EvalsSnapshot
 from evals.stage import conclude, screen
 from gateway.core import aside
 from gateway.core.call import Call, Delta
-from gateway.pipeline import seen
 from gateway.redaction.finder import KINDS
 from gateway.redaction.stage import mask, sealed
+from gateway.seeing import seen
 from tests.gateway.redaction.sample import call, routes
 
 SIZE = 60_000
