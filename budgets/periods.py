@@ -96,5 +96,11 @@ def bucket(workspace_id: str, of: str, subject: str, per: str, start: int, unit:
     return f"{{{workspace_id}}}:{of}:{per}:{start}:{unit}:{subject}"
 
 
+def subject_of(name: str) -> tuple[str, str, str]:
+    """(workspace, of, subject) of a bucket's name."""
+    workspace_id, of, _, _, _, subject = name.split(":", 5)
+    return workspace_id[1:-1], of, subject
+
+
 def utc(instant: int) -> datetime:
     return datetime.fromtimestamp(instant, UTC)

@@ -25,6 +25,10 @@ class Sums(NamedTuple):
     doubt_tokens: int
 
 
+Subjects = dict[tuple[str, str], set[str]]  # (workspace, of) -> those who spent
+
+SCOPES = ("workspace", "team", "key", "user", "model", "provider")
+SUBJECTS_MOST = 500  # SQLite may have been made to take 999 values in a statement; beyond it all are read
 SHADOWS = (SHADOW, "user", "day")  # the one dimension that shadows' budgets count in
 NOTHING = Sums(0, 0, 0, 0)
 
@@ -107,27 +111,52 @@ def spans(workspace: Workspace, budgets: Iterable[Budget], at: float) -> set[Spa
     return {Span(each.of, each.per, period(workspace.timezone, each.per, at)) for each in budgets if each.of != "call"}
 
 
-def opening_sums(at: float, *, opened: set[tuple[str, str, str]] | None = None) -> dict[str, tuple[int, int]]:
+def opening_sums(
+    at: float, *, opened: set[tuple[str, str, str]] | None = None, only: Subjects | None = None
+) -> dict[str, tuple[int, int]]:
     """(spent, in doubt) by bucket, for every budget's current period: what the counters begin with.
 
-    With `opened`, only for dimensions (workspace, of, per) that are not in it; they are put into it.
+    With `opened`, only for dimensions (workspace, of, per) that are not in it; they are put into it. With `only`, for
+    these subjects, and perhaps others of their kind.
     """
     found: dict[str, tuple[int, int]] = {}
-    for workspace in Workspace.objects.prefetch_related("budgets"):
+    workspaces = Workspace.objects.prefetch_related("budgets")
+    if only is not None:
+        workspaces = workspaces.filter(pk__in={int(name) for name, _ in only if name.isdigit()})
+    for workspace in workspaces:
         for span in spans(workspace, workspace.budgets.all(), at):
             dimension = (str(workspace.pk), span.of, span.per)
             if opened is not None and dimension in opened:
                 continue
-            for subject, sums in spent_by_subject(workspace, span.of, span.period).items():
+            subjects = None if only is None else only.get(dimension[:2], set())
+            if subjects is not None and len(subjects) > SUBJECTS_MOST:
+                subjects = None
+            for subject, sums in spent_by_subject(workspace, span.of, span.period, subjects=subjects).items():
                 name = (str(workspace.pk), span.of, subject, span.per, span.period.start)
                 found[bucket(*name, "usd")] = (sums.nanos, sums.doubt_nanos)
                 found[bucket(*name, "tokens")] = (sums.tokens, sums.doubt_tokens)
             if opened is not None:
                 opened.add(dimension)
-    if opened is None or SHADOWS not in opened:
+    is_shadows = only is None or SHADOWS[:2] in only
+    if is_shadows and (opened is None or SHADOWS not in opened):
         found |= shadow_sums(at)
         if opened is not None:
             opened.add(SHADOWS)
+    return found
+
+
+def booked_since(line: int) -> Subjects:
+    """Whose lines came into the ledger after this one."""
+    found: Subjects = defaultdict(set)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT DISTINCT workspace_id, team_id, key_id, "user", model, provider FROM budgets_entry WHERE id > %s',
+            [line],
+        )
+        for workspace, *others in cursor.fetchall():
+            for of, subject in zip(SCOPES, (workspace, *others), strict=True):
+                if subject:
+                    found[(workspace, of)].add(subject)
     return found
 
 

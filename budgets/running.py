@@ -17,7 +17,16 @@ from django.db import DatabaseError, close_old_connections, connection, transact
 from django.utils import timezone
 
 from budgets.models import Exposure
-from budgets.queries import finished_repricings, newest_line, newest_repricing, opening_sums, repriced_by_bucket
+from budgets.periods import subject_of
+from budgets.queries import (
+    Subjects,
+    booked_since,
+    finished_repricings,
+    newest_line,
+    newest_repricing,
+    opening_sums,
+    repriced_by_bucket,
+)
 from gateway.core.counters import Ledger
 
 log = logging.getLogger(__name__)
@@ -66,7 +75,8 @@ class Watch(threading.Thread):
         self._ahead_since: dict[str, tuple[int, float]] = {}
         self._repriced = 0  # the newest repricing that the counters know
         self._compared: tuple[int, dict[str, tuple[int, int, int]]] | None = None  # the newest line, and the counters
-        self._compared_at = 0.0
+        self._looked_from = 0  # the newest line of the comparison before: what began earlier may have ended since
+        self._all_compared_at = 0.0
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -145,12 +155,16 @@ class Watch(threading.Thread):
         if (
             self._compared == (newest, counted)
             and not self._ahead_since
-            and now < self._compared_at + LOOK_ANYWAY_SECONDS
+            and now < self._all_compared_at + LOOK_ANYWAY_SECONDS
         ):
             return  # as it was when it was well
-        booked = opening_sums(time.time())
+        if self._compared is None or now >= self._all_compared_at + LOOK_ANYWAY_SECONDS:
+            booked, self._all_compared_at = opening_sums(time.time()), now
+        else:
+            booked = opening_sums(time.time(), only=self._changed(counted, self._compared[1]))
         self.ledger.load(booked)
-        self._compared, self._compared_at = (newest, counted), now
+        self._looked_from = self._compared[0] if self._compared is not None else newest
+        self._compared = (newest, counted)
         ahead: dict[str, tuple[int, float]] = {}
         for name, (spent, held, _) in counted.items():
             difference = spent - booked.get(name, (0, 0))[0]
@@ -161,3 +175,14 @@ class Watch(threading.Thread):
         self.drift = {name: gap for name, (gap, since) in ahead.items() if now - since > DRIFT_SECONDS}
         for name, gap in self.drift.items():
             log.error("budget drift: the counter of %s is %s ahead of its ledger lines", name, gap)
+
+    def _changed(
+        self, counted: Mapping[str, tuple[int, int, int]], before: Mapping[str, tuple[int, int, int]]
+    ) -> Subjects:
+        """Who spent since the last comparison, by the lines or by our counters, and whose counter was ahead then."""
+        found = booked_since(self._looked_from)
+        for name, sums in counted.items():
+            if sums != before.get(name) or name in self._ahead_since:
+                workspace_id, of, subject = subject_of(name)
+                found.setdefault((workspace_id, of), set()).add(subject)
+        return found

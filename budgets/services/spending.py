@@ -13,6 +13,7 @@ import msgspec
 from django.db import connection, transaction
 from django.utils import timezone
 
+from budgets.queries import SCOPES
 from budgets.services import thresholds
 
 COLUMNS = (
@@ -34,7 +35,6 @@ RAISE = (
     "attempts = budgets_total.attempts + excluded.attempts"
 )
 CORRECTIONS = ("correction", "repriced")  # lines that are no attempts
-SCOPES = ("workspace", "team", "key", "user", "model", "provider")
 LINES_AT_ONCE = 60  # SQLite takes 999 values in a statement
 NAME_MOST = 200
 

@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from budgets import periods, queries
 from budgets.ledger.memory import MemoryLedger
 from budgets.models import Alert, Budget, Entry, Exposure, Total
 from budgets.queries import opening_sums
@@ -237,7 +238,42 @@ def test_counters_that_agreed_are_compared_again_only_when_a_line_or_a_counter_h
     book([line(acme, "b.1")])
     watch.compare()
     assert {spent for name, (spent, _, _) in ledger.sums().items() if ":usd:" in name} == {9000}
-    watch._compared_at -= LOOK_ANYWAY_SECONDS
+    watch._all_compared_at -= LOOK_ANYWAY_SECONDS
     with CaptureQueriesContext(connection) as queries:
         watch.compare()
     assert len(queries) > 1
+
+
+def test_between_whole_comparisons_only_those_who_spent_are_looked_at(acme, monkeypatch):
+    Budget.objects.create(workspace=acme, name="each", of="user", limit_nanos=10**9)
+    ledger = MemoryLedger()
+    open_missing(ledger)
+    watch = Watch(ledger)
+    book([line(acme, f"{name}.1", user=name) for name in ("ann", "bob", "eve")])
+    watch.compare()
+    watch.compare()  # takes notice of what the first one loaded
+    asked = []
+    spent = queries.spent_by_subject
+
+    def noted(*args, subjects=None):
+        asked.append(subjects)
+        return spent(*args, subjects=subjects)
+
+    monkeypatch.setattr(queries, "spent_by_subject", noted)
+    book([line(acme, "bob.2", user="bob")])
+    ann = next(bucket for name, bucket in ledger.buckets.items() if name.endswith(":usd:ann"))
+    ann.spent += 5  # counted, and not booked yet
+    watch.compare()
+    assert asked == [{"ann", "bob"}]
+    assert {name.rsplit(":", 1)[1]: bucket.spent for name, bucket in ledger.buckets.items() if ":usd:" in name} == {
+        "ann": 4505,
+        "bob": 9000,
+        "eve": 4500,
+    }
+    watch.compare()
+    assert asked[1] == {"ann", "bob"}, "it is ahead until its line comes; the lines of a while ago are looked at again"
+
+
+def test_the_name_of_a_bucket_says_whose_it_is():
+    name = periods.bucket("7", "user", "a:b{c}", "month", 1_700_000_000, "usd")
+    assert periods.subject_of(name) == ("7", "user", "a:b{c}")
