@@ -12,6 +12,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 FOREVER = 253_402_300_800  # the year 10000
+KEPT_DAYS = {"day": 3, "week": 10, "month": 40}  # of a period's counters, from its beginning
 
 
 class Period(NamedTuple):
@@ -100,6 +101,12 @@ def subject_of(name: str) -> tuple[str, str, str]:
     """(workspace, of, subject) of a bucket's name."""
     workspace_id, of, _, _, _, subject = name.split(":", 5)
     return workspace_id[1:-1], of, subject
+
+
+def forgotten_at(name: str) -> int:
+    """The second from which on nobody asks for this bucket any more: well after its period; 0 for one without an end."""
+    _, _, per, start, _, _ = name.split(":", 5)
+    return 0 if per == "total" else int(start) + KEPT_DAYS[per] * 86_400
 
 
 def utc(instant: int) -> datetime:

@@ -10,14 +10,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from django.db import DatabaseError, close_old_connections, connection, transaction
 from django.utils import timezone
 
 from budgets.models import Exposure
-from budgets.periods import subject_of
+from budgets.periods import forgotten_at, subject_of
 from budgets.queries import (
     Subjects,
     booked_since,
@@ -52,6 +52,10 @@ class ServingLedger(Ledger, Protocol):
 
     def sums(self) -> dict[str, tuple[int, int, int]]:
         """(spent, held, in doubt) of every bucket that this process knows."""
+        ...
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Drop buckets of periods that are long over, unless something is still held of them."""
         ...
 
 
@@ -160,6 +164,7 @@ class Watch(threading.Thread):
             return  # as it was when it was well
         if self._compared is None or now >= self._all_compared_at + LOOK_ANYWAY_SECONDS:
             booked, self._all_compared_at = opening_sums(time.time()), now
+            self.ledger.forget([name for name in counted if 0 < forgotten_at(name) < time.time()])
         else:
             booked = opening_sums(time.time(), only=self._changed(counted, self._compared[1]))
         self.ledger.load(booked)

@@ -8,7 +8,7 @@ this worker then holds nothing more (StoreUnavailable) until keeper.py has had t
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,9 @@ class RedisLedger:
         """Bring down what was spent by (amount, but not below) where calls were priced anew: once for all workers."""
         if not self.is_fenced:
             self.correct(self.epoch, number, changes)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Nothing to do: the shared counters expire by themselves."""
 
     def sums(self) -> dict[str, tuple[int, int, int]]:
         """What this worker holds, as (0, held, 0) of each bucket: what was spent is known to the shared counters."""

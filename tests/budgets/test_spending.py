@@ -277,3 +277,21 @@ def test_between_whole_comparisons_only_those_who_spent_are_looked_at(acme, monk
 def test_the_name_of_a_bucket_says_whose_it_is():
     name = periods.bucket("7", "user", "a:b{c}", "month", 1_700_000_000, "usd")
     assert periods.subject_of(name) == ("7", "user", "a:b{c}")
+
+
+def test_counters_of_periods_that_are_long_over_are_forgotten(acme):
+    ledger = MemoryLedger()
+    now = int(time())
+    old, held, new, total = (
+        periods.bucket(str(acme.pk), "user", name, per, start, "usd")
+        for name, per, start in (
+            ("old", "day", now - 4 * 86_400),
+            ("held", "week", now - 11 * 86_400),
+            ("new", "month", now - 39 * 86_400),
+            ("total", "total", 0),
+        )
+    )
+    ledger.load(dict.fromkeys((old, held, new, total), (5, 0)))
+    ledger.buckets[held].held = 1
+    Watch(ledger).compare()
+    assert ledger.buckets.keys() == {held, new, total}
