@@ -15,11 +15,16 @@ wrk.method = "POST"
 wrk.headers["authorization"] = "Bearer %(key)s"
 wrk.headers["content-type"] = "application/json"
 local counter = 0
+local again = 501  -- more calls than are under way, and odd: what was asked so long ago was asked the first time
 local body = [[%(body)s]]
+local function spelt(number)
+  return (string.gsub(tostring(number), "%%d", function(digit) return string.char(97 + tonumber(digit)) end))
+end
 request = function()
   counter = counter + 1
-  local spelt = string.gsub(tostring(counter), "%%d", function(digit) return string.char(97 + tonumber(digit)) end)
-  return wrk.format(nil, nil, nil, (string.gsub(body, "NUMBER", spelt)))
+  local number = counter
+  if counter > again and counter %% 2 == 0 then number = counter - again end
+  return wrk.format(nil, nil, nil, (string.gsub(string.gsub(body, "NUMBER", spelt(counter)), "REPEAT", spelt(number))))
 end
 done = function(summary, latency, requests)
   local errors = summary.errors
@@ -61,7 +66,10 @@ def body_of(model: str, *, unique: bool = True, **fields: object) -> str:
 
 
 def closed(url: str, key: str, body: str, *, seconds: float = 6.0, cores: str = "", status: int = 200) -> Result:
-    """wrk: as many calls as come back, so many at once. Errors are answers of another kind than `status`."""
+    """wrk: as many calls as come back, so many at once. Errors are answers of another kind than `status`.
+
+    NUMBER in the body makes each call its own; REPEAT makes every second one ask what was asked 501 calls before.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(SCRIPT % {"key": key, "body": body})
         script.flush()
