@@ -48,7 +48,7 @@ def spelt(number: int) -> str:
 
 @dataclass(slots=True)
 class Result:
-    """What a load saw. Times in milliseconds."""
+    """What a load saw. Times in milliseconds; `all_ms` is of the open loop alone."""
 
     calls: int
     seconds: float
@@ -56,6 +56,7 @@ class Result:
     p50_ms: float
     p99_ms: float
     first_ms: list[float] = field(default_factory=list)
+    all_ms: list[float] = field(default_factory=list)
 
 
 def body_of(model: str, *, unique: bool = True, **fields: object) -> str:
@@ -145,7 +146,7 @@ async def open_loop(port: int, path: str, key: str, body: str, *, rate: float, s
         tasks.append(asyncio.create_task(one(number)))
     await asyncio.gather(*tasks)
     elapsed = time.perf_counter() - began
-    return Result(len(times), elapsed, errors, percentile(times, 0.5), percentile(times, 0.99))
+    return Result(len(times), elapsed, errors, percentile(times, 0.5), percentile(times, 0.99), all_ms=times)
 
 
 async def streams(port: int, path: str, key: str, body: str, *, at_once: int, rounds: int) -> Result:

@@ -28,8 +28,9 @@ from gateway.core.crypto import Keyring
 
 log = logging.getLogger(__name__)
 
-BATCH_ROWS = 500
-PAUSE_SECONDS = 0.02  # between batches, so that writers get their turn
+BATCH_ROWS = 50
+PAUSE_SECONDS = 0.02  # between batches at the least, so that writers get their turn
+PAUSE_FOR_WORK = 9.0  # and so many times as long as the batch took: calls share processor and disk with this
 JOB = Origin("", "the retention job", "scheduled")
 POSITIONS_DAYS = 40
 
@@ -79,11 +80,18 @@ def _over(table: Any, now: datetime, held: set[str]) -> Iterator[tuple[str, date
             yield workspace_id, before
 
 
-def _batches(found: Any) -> Iterator[list[Any]]:
+def _batches(found: Any, by: str = "at") -> Iterator[list[Any]]:
     """Primary keys of the rows found, a batch at a time, oldest first, with a pause after each."""
-    while batch := list(found.order_by("at").values_list("pk", flat=True)[:BATCH_ROWS]):
+    began = time.monotonic()
+    while batch := list(found.order_by(by).values_list("pk", flat=True)[:BATCH_ROWS]):
         yield batch
-        time.sleep(PAUSE_SECONDS)
+        _pause(time.monotonic() - began)
+        began = time.monotonic()
+
+
+def _pause(worked_seconds: float) -> None:
+    """Let the others do their work. What is over its time can wait: an hour brings few such rows."""
+    time.sleep(max(PAUSE_SECONDS, PAUSE_FOR_WORK * worked_seconds))
 
 
 def _drop_sums(over: dict[str, datetime]) -> None:
@@ -112,15 +120,10 @@ def _drop_months(over: dict[str, datetime], now: datetime) -> int:
 
 def _drop_bodies(now: datetime, held: set[str]) -> int:
     """Bodies that are over their time, and the keys that open nothing any more."""
-    count = 0
-    free = ~Q(workspace_id__in=held)
-    while batch := list(
-        CallBody.objects.filter(free, keep_until__lte=now)
-        .order_by("keep_until")
-        .values_list("pk", flat=True)[:BATCH_ROWS]
-    ):
+    count, free = 0, ~Q(workspace_id__in=held)
+    over = CallBody.objects.filter(free, keep_until__lte=now)
+    for batch in _batches(over, by="keep_until"):
         count += CallBody.objects.filter(pk__in=batch).delete()[0]
-        time.sleep(PAUSE_SECONDS)
     if count:
         kept = set(CallBody.objects.order_by().values_list("key_id", flat=True).distinct())
         lately = (now - timedelta(days=2)).strftime("%Y-%m-%d")  # a younger key may still be in use

@@ -160,7 +160,9 @@ def test_a_month_that_is_over_for_everybody_goes_at_once_and_the_proof_holds(kee
     kept = put(keeper, at=datetime.now(UTC))
     written(keeper, tmp_path)
     record_feedback(call_id=gone[0], workspace_id="1", score=1)
-    monkeypatch.setattr("audit.services.retention._batches", lambda found: iter(()))  # row by row, nothing would go
+    monkeypatch.setattr(
+        "audit.services.retention._batches", lambda found, by="at": iter(())
+    )  # row by row, nothing would go
 
     assert drop_what_is_over(keyring=settings.KEYRING) == {"bodies": 0, "calls": 4, "changes": 0}
     Sealer(settings.KEYRING, tmp_path)()

@@ -16,6 +16,7 @@ from audit.models import AuditEvent, BodyKey, CallBody, CallRecord, Feedback, Su
 from audit.origin import Origin
 from audit.queries import contract_lines
 from audit.running import Refusals
+from audit.services import retention
 from audit.services.bodies import bodies_of
 from audit.services.erasure import UnderLegalHold, erase_person, finish_erasures
 from audit.services.feedback import UnknownCall, record_feedback
@@ -29,7 +30,7 @@ from tests.audit.test_writer import run
 
 pytestmark = pytest.mark.django_db
 DAY = 86_400
-NOTHING = {"raises": 0, "alerts": 0, "messages": 0}
+NOTHING = {"raises": 0, "alerts": 0, "messages": 0, "history": 0}
 NOBODY = Origin("", "test", "test")
 
 
@@ -266,3 +267,20 @@ def test_counted_refusals_are_told_once_a_minute(keeper):
 
     assert AuditEvent.objects.get().data == '{"calls": [{"calls": 30, "code": "invalid_api_key", "from": "10.0.0.9"}]}'
     assert keeper.denied == {}
+
+
+def test_the_job_rests_most_of_the_time_so_that_calls_go_on(keeper, tmp_path, monkeypatch):
+    for _ in range(5):
+        put(keeper, days_ago=11, answered=bytearray(b"yes"))
+    written(keeper, tmp_path)
+    pauses, moments = [], iter(range(0, 1000, 2))  # everything takes two seconds
+
+    class Clock:
+        monotonic = staticmethod(lambda: next(moments))
+        sleep = staticmethod(pauses.append)
+
+    monkeypatch.setattr(retention, "time", Clock)
+    monkeypatch.setattr(retention, "BATCH_ROWS", 2)
+
+    assert drop_what_is_over(keyring=settings.KEYRING) == {"bodies": 10, "calls": 5, "changes": 0}
+    assert pauses == [18.0] * (5 + 3)
