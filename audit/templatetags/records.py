@@ -48,11 +48,15 @@ def words(name: str) -> str:
 
 @register.filter
 def lines(entries: list[Any]) -> str:
-    """A list of small objects, one a line: "name: value, name: value"."""
+    """A list of small objects, one a line: "name: value, name: value"; what was found how often as "kind 2"."""
     return "\n".join(
-        ", ".join(f"{name}: {value}" for name, value in entry.items()) if isinstance(entry, dict) else str(entry)
+        ", ".join(f"{name}: {_said(value)}" for name, value in entry.items()) if isinstance(entry, dict) else str(entry)
         for entry in entries
     )
+
+
+def _said(value: Any) -> str:
+    return "; ".join(f"{name} {count}" for name, count in value.items()) if isinstance(value, dict) else str(value)
 
 
 @register.filter
