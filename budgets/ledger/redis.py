@@ -2,7 +2,8 @@
 
 Redis is never the truth, the ledger's lines are. It counts under an epoch; all keys but `tg:epoch` and `tg:workers`
 carry it. When the epoch is gone or another, or the sequence of script calls went back, Redis was lost or rolled back:
-this worker then holds nothing more (StoreUnavailable) until keeper.py has had the counters made again.
+this worker then asks for no more holds (StoreUnavailable) until keeper.py has had the counters made again; what it held
+ahead may be used up meanwhile: see slices.py.
 """
 
 import asyncio
