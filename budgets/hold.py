@@ -161,7 +161,7 @@ class Hold:
             except StoreUnavailable:
                 if spent is not None:  # the ledger keeps it until the store is back
                     await ledger.settle(before, spent)
-                if self.workspace.on_unavailable == "closed":
+                if self.workspace.on_unavailable == "closed" and plan.is_hard:
                     raise unavailable() from None
                 output = wish.most
         self._settled = False
@@ -185,7 +185,7 @@ class Hold:
                     await ledger.settle(self.attempt, Spent(0, 0))
                     return
             except StoreUnavailable:
-                if self.workspace.on_unavailable == "closed":
+                if self.workspace.on_unavailable == "closed" and plan.is_hard:
                     raise unavailable() from None
                 return
             ask = plan.asks[result.which]

@@ -74,6 +74,11 @@ class Plan:
     def tool_uses(self) -> int:
         return 0 if self.estimate is None else self.estimate.tool_uses
 
+    @property
+    def is_hard(self) -> bool:
+        """Whether one of its budgets may refuse it; soft ones only count, which the ledger does afterwards as well."""
+        return any(ask.cap is not None for ask in self.asks)
+
     def nanos(self, output: int) -> int:
         """The most that the attempt costs with so much output."""
         return self.base + part(output, self.rate)

@@ -2,13 +2,16 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from budgets.hold import known_inputs
+from budgets.ledger.memory import MemoryLedger
 from budgets.stage import allowed, held
 from gateway.core.call import Usage
-from gateway.core.errors import BudgetExceeded, InvalidRequest, PriceUnknown
+from gateway.core.counters import StoreUnavailable
+from gateway.core.errors import BudgetExceeded, InvalidRequest, PriceUnknown, Unavailable
 from tests.budgets.sample import MINI, SONNET, ask, attempt, money, snapshot, sums, tokens
 
 
@@ -237,6 +240,29 @@ async def test_soft_budgets_count_and_never_refuse():
         await call.hold.move(MINI)
         call.attempts.append(attempt())
     assert sums(config) == {"model usd": (4500, 0, 0)}
+
+
+class Away(MemoryLedger):
+    """A ledger whose store does not answer."""
+
+    async def reserve(self, *_: Any) -> Any:
+        raise StoreUnavailable
+
+
+@pytest.mark.parametrize(
+    ("hard", "policy", "refused"), [(True, "closed", True), (True, "open", False), (False, "closed", False)]
+)
+async def test_while_the_store_is_away_hard_budgets_refuse_and_soft_ones_count_later(hard, policy, refused):
+    budgets = snapshot(money("month", "workspace", 10**9, hard=hard), ledger=Away(), on_unavailable=policy)
+    call = ask()
+    if refused:
+        with pytest.raises(Unavailable) as caught:
+            await held(call, budgets).__aenter__()
+        assert (caught.value.code, caught.value.headers["retry-after"]) == ("budget_unavailable", "1")
+        return
+    async with held(call, budgets):
+        call.attempts.append(attempt())
+    assert [line["tokens"] for line in call.hold.entries] == [15]
 
 
 @pytest.mark.parametrize(
