@@ -189,7 +189,7 @@ class Exchange:
     def __init__(self, client: PlainClient, connection: Connection) -> None:
         self._client, self._connection = client, connection
         connection.exchange = self
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.status = 0
         self.headers: dict[str, str] = {}
         self.has_head = self.is_sent = False
@@ -231,6 +231,7 @@ class Exchange:
         if connection.exchange is not self:
             return
         connection.exchange = None
+        self._parser = None  # it knows this exchange: together they would wait for the collector of cycles
         transport = connection.transport
         if self._is_reusable and self.is_sent and not connection.is_lost and transport.get_write_buffer_size() == 0:
             if self._is_paused:
@@ -253,6 +254,7 @@ class Exchange:
     # --- what the connection calls -----------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
+        assert self._parser is not None, "a connection feeds its own exchange, which is not closed"
         self._size += len(data)
         try:
             self._parser.feed_data(data)
@@ -294,6 +296,7 @@ class Exchange:
     def on_headers_complete(self) -> None:
         if self._is_done:
             return
+        assert self._parser is not None
         status = self._parser.get_status_code()
         if status < 200:
             return  # only says that the answer will come
@@ -314,6 +317,7 @@ class Exchange:
         if not self.has_head:
             self.headers.clear()
         elif not self._is_done:
+            assert self._parser is not None
             self._is_done = True
             self._is_reusable = self._error is None and self._parser.should_keep_alive()
 

@@ -1,6 +1,7 @@
 """HTTP/1.1 on our own sockets, against a server that writes exactly these bytes."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
@@ -276,6 +277,22 @@ async def test_an_upload_goes_out_in_pieces_and_ends_where_the_answer_comes_firs
         assert seen[-1] == -1  # nobody goes on reading what nobody wants
         assert server.client.idle == []  # half a request is on its way there
     assert b"transfer-encoding: chunked" in server.requests[0]
+
+
+async def test_an_exchange_that_is_over_needs_no_collector_of_cycles():
+    def kept() -> int:
+        return sum(isinstance(each, http1.Exchange) for each in gc.get_objects())
+
+    async with Server(OK) as server:
+        await server.ask()
+        gc.collect()
+        before = kept()
+        gc.disable()
+        try:
+            await server.ask()
+            assert kept() == before
+        finally:
+            gc.enable()
 
 
 async def test_a_cancelled_request_hangs_up():

@@ -103,7 +103,7 @@ async def test_a_refused_connection_sent_nothing(refused_url):
 
 
 async def test_a_connection_that_never_opens_sent_nothing(unconnectable_url):
-    assert await failure(asks(unconnectable_url), SHORT) == ("connect", False)
+    assert await failure(asks(unconnectable_url), replace(AMPLE, connect=0.15)) == ("connect", False)
 
 
 async def test_a_host_without_an_address_sent_nothing():
