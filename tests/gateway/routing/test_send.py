@@ -51,8 +51,8 @@ def asks(url: str, *, stream: bool = False, text: str = "hello", path: str = "/c
     return Outgoing(f"{url}{path}", headers, json.dumps(body).encode())
 
 
-async def listen(url: str, *, said: bool) -> None:
-    async with Upstream().stream(asks(url, stream=True), SHORT) as answer:
+async def listen(url: str, *, said: bool, timeouts: Timeouts = SHORT) -> None:
+    async with Upstream().stream(asks(url, stream=True), timeouts) as answer:
         async for _ in answer:
             if said:
                 answer.speaking()
@@ -200,7 +200,7 @@ async def test_our_own_slowness_is_not_the_providers_silence(upstream):
 async def test_a_stream_that_breaks_off_says_so(upstream, fault):
     upstream.always(fault=fault, at=2)
     with pytest.raises(UpstreamUnavailable) as caught:
-        await listen(upstream.url, said=True)
+        await listen(upstream.url, said=True, timeouts=AMPLE)
     assert (caught.value.kind, caught.value.sent) == ("bad_answer", True)
 
 
