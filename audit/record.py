@@ -130,11 +130,6 @@ _RARE = ("cache_write_long", "input_audio", "input_image", "output_audio", "outp
 _rare = attrgetter(*_RARE)
 
 
-def build(call: Call) -> Record:
-    """The whole record of a call as it stands now."""
-    return bring_up_to_date(begin(call), call)
-
-
 def begin(call: Call) -> Record:
     """The record of a call that is about to be sent or has ended: what no longer changes from then on."""
     controls = call.controls

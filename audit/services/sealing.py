@@ -40,7 +40,7 @@ _COLUMNS = (
     *("key_id", "signature", "leaves"),
 )
 _NAMES = ", ".join(f'"{name}"' for name in _COLUMNS)
-_INSERT = f"INSERT INTO audit_seal ({_NAMES}) VALUES ({', '.join(['%s'] * len(_COLUMNS))})"  # noqa: S608
+_INSERT = f"INSERT INTO audit_seal ({_NAMES}) VALUES ({', '.join(['%s'] * len(_COLUMNS))})"  # noqa: S608 -- our own names of columns
 _LAST = 'SELECT n, first_seq, "count", digest FROM audit_seal WHERE workspace_id = %s ORDER BY n DESC LIMIT 1'
 _PENDING = "SELECT id, leaves FROM audit_pendingleaves WHERE workspace_id = %s AND id > %s ORDER BY id LIMIT %s"
 _DELETE = "DELETE FROM audit_pendingleaves WHERE id IN ({})"

@@ -10,14 +10,19 @@ from audit.bodies import key_place, open_body
 from audit.journal import INTENT, Segment
 from audit.models import AuditEvent, BodyKey, CallBody, CallRecord, JournalPosition, PendingLeaves, Subject
 from audit.queries import contract_lines
-from audit.record import build, encode
+from audit.record import Record, begin, bring_up_to_date, encode
 from audit.rows import call_row, digest
 from audit.stage import intend
 from audit.writer import Writer
+from gateway.core.call import Call
 from gateway.core.errors import BudgetExceeded, Unavailable
 from tests.audit.sample import KEYRING, call, carry, drained, recorder, snapshot
 
 pytestmark = pytest.mark.django_db
+
+
+def build(call: Call) -> Record:
+    return bring_up_to_date(begin(call), call)
 
 
 @pytest.fixture
