@@ -1,6 +1,7 @@
 """Load: wrk for the closed loop, an asyncio client for the open loop and for streams."""
 
 import asyncio
+import itertools
 import json
 import subprocess
 import tempfile
@@ -14,7 +15,8 @@ SCRIPT = """
 wrk.method = "POST"
 wrk.headers["authorization"] = "Bearer %(key)s"
 wrk.headers["content-type"] = "application/json"
-local counter = 0
+local first = %(first)d
+local counter = first
 local again = 501  -- more calls than are under way, and odd: what was asked so long ago was asked the first time
 local body = [[%(body)s]]
 local function spelt(number)
@@ -23,7 +25,7 @@ end
 request = function()
   counter = counter + 1
   local number = counter
-  if counter > again and counter %% 2 == 0 then number = counter - again end
+  if counter > first + again and counter %% 2 == 0 then number = counter - again end
   return wrk.format(nil, nil, nil, (string.gsub(string.gsub(body, "NUMBER", spelt(counter)), "REPEAT", spelt(number))))
 end
 done = function(summary, latency, requests)
@@ -38,6 +40,7 @@ end
 
 SYSTEM = "You are a helpful assistant who answers briefly, names its sources and says when it does not know. " * 3
 CONNECTIONS = 64
+FIRSTS = itertools.count(100_000_000, 1_000_000)  # a load's numbers: what one asked is in the cache for the next one
 QUESTION = "Order 20931 of 14 May came to the wrong door; what may the customer ask for, and until when? " * 5
 
 
@@ -69,10 +72,11 @@ def body_of(model: str, *, unique: bool = True, **fields: object) -> str:
 def closed(url: str, key: str, body: str, *, seconds: float = 6.0, cores: str = "", status: int = 200) -> Result:
     """wrk: as many calls as come back, so many at once. Errors are answers of another kind than `status`.
 
-    NUMBER in the body makes each call its own; REPEAT makes every second one ask what was asked 501 calls before.
+    NUMBER in the body makes each call its own among all loads of the run; REPEAT makes every second one ask what was
+    asked 501 calls before.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(SCRIPT % {"key": key, "body": body})
+        script.write(SCRIPT % {"key": key, "body": body, "first": next(FIRSTS)})
         script.flush()
         command = [need("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{int(seconds)}s", "-s", script.name, url]
         if cores:

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from bench.processes import Child, need, wait_for_port
 
@@ -17,6 +20,7 @@ ANSWER = {
     ],
     "usage": {"prompt_tokens": 240, "completion_tokens": 160, "total_tokens": 400},
 }
+PLAIN = json.dumps(ANSWER).encode()
 # Every text has this vector, so that to the semantic cache all questions are alike.
 VECTOR = {
     "object": "list",
@@ -125,7 +129,26 @@ class Streams:
             writer.close()
 
 
-if __name__ == "__main__":
-    import sys
+async def plain(
+    scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[..., Awaitable[None]]
+) -> None:
+    """An ASGI app that reads the request and answers it with ANSWER: what the HTTP server costs without a gateway."""
+    if scope["type"] != "http":
+        raise NotImplementedError(scope["type"])
+    while (await receive()).get("more_body"):
+        pass
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(PLAIN))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": PLAIN})
 
+
+def uvicorn(port: int, cores: list[int]) -> Child:
+    """`plain` on `port`, under the HTTP server that the gateway runs under."""
+    command = [sys.executable, "-m", "uvicorn", "bench.upstreams:plain", "--port", str(port), "--no-access-log"]
+    child = Child([*command, "--log-level", "warning", "--lifespan", "off"], cores)
+    wait_for_port(port)
+    return child
+
+
+if __name__ == "__main__":
     asyncio.run(Streams().serve(int(sys.argv[1])))

@@ -375,12 +375,14 @@ class Hold:
         }
 
     async def close(self) -> None:
-        """Settle what still runs. The ledger takes it before it first waits, so a cancelled call leaves no hold behind."""
-        if self._settled:
-            return
-        spent = self._charge(self._running())
-        if (ledger := self.budgets.ledger) is not None and self.granted is not None:
-            await ledger.settle(self.attempt, spent)
+        """Settle what still runs. The ledger takes it before it first waits, so a cancelled call leaves no hold behind.
+
+        The call is let go: while each knows the other, both stay in memory until a collection finds them.
+        """
+        try:
+            await self.settle(self._running())
+        finally:
+            del self.call
 
 
 def unavailable() -> Unavailable:

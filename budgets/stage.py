@@ -41,8 +41,12 @@ class held:
         if call.hit is not None:  # costs nothing, but a spent budget answers nothing either
             await allowed(call, self.budgets)
         else:
-            call.hold = Hold(call, self.budgets)
-            await call.hold.reserve(call.candidates[0])
+            call.hold = hold = Hold(call, self.budgets)
+            try:
+                await hold.reserve(call.candidates[0])
+            except BaseException:
+                await hold.close()
+                raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -1,6 +1,7 @@
 """Holding and settling: whatever happens to a call, its buckets end with what it cost and hold nothing."""
 
 import asyncio
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -64,6 +65,19 @@ async def test_an_answered_call_costs_what_its_provider_reported_in_every_budget
             "classes": {"input": 10, "output": 5},
         }
     ]
+
+
+async def test_a_hold_that_is_over_lets_its_call_go():
+    """Else both would wait for a collection, with all that was asked and answered."""
+    answered, refused = ask(max_tokens=100), ask(max_tokens=100)
+    async with held(answered, snapshot(money("month", "workspace", 10**9))):
+        await answered.hold.move(MINI)
+        answered.attempts.append(attempt())
+    with pytest.raises(BudgetExceeded):
+        async with held(refused, snapshot(money("month", "workspace", 1))):
+            pass
+    for call in (answered, refused):
+        assert not any(each is call for each in gc.get_referents(call.hold))
 
 
 async def test_while_a_call_runs_the_most_it_can_cost_is_held():
