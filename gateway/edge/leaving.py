@@ -27,11 +27,12 @@ class Listener:
         self._cancelled = False
 
     def stop(self) -> None:
-        """The call has ended."""
+        """The call has ended. What a cancelled task ended with knows this listener, so the listener lets it go."""
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+        self._timer = self._task = self._call_task = None
 
     def ended_call(self) -> bool:
         """Whether it was this listener that cancelled the call's task, and not the server."""

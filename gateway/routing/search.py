@@ -52,10 +52,12 @@ class Search:
                     return
             if self.attempts == 0 and await self._panic():
                 return
+            raise self._exhausted()
         finally:
             if self.reasons:
                 self.explain()
-        raise self._exhausted()
+            # An error knows the frames that it came through, and they know this search: neither would go by itself.
+            self.last = self.rejected = self.unsupported = None
 
     async def _try(self, step: Step, *, which: int | None, left: int) -> bool:
         """Try one target, with its retries and credentials; whether it answers. `left` targets come after it."""

@@ -187,7 +187,10 @@ class Streaming:
             await self.__aexit__(None, None, None)
             if failure is None:
                 raise
-            raise failure from None
+            try:
+                raise failure from None
+            finally:
+                del failure  # or this frame and what it raised hold each other
         self._wait_ends()
         try:
             self._check_head()
@@ -256,7 +259,10 @@ class Streaming:
             failure = self._failure(error)
             if failure is None:
                 raise
-            raise failure from None
+            try:
+                raise failure from None
+            finally:
+                del failure
         self._task = None
         if self._expired:
             self._wait_ends()

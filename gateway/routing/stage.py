@@ -132,7 +132,10 @@ class opened:
         """The answer broke off: return once somebody else goes on with it. Raises where nobody does."""
         broken = await self._broken(error)
         if self._rest is None or isinstance(broken, DeadlinePassed) or not await self._rest.go_on(self):
-            raise broken from None
+            try:
+                raise broken from None
+            finally:
+                del broken  # or this frame and what it raised hold each other
 
     def _seen(self, delta: Delta) -> None:
         if delta.usage is not None and self._attempt is not None:
