@@ -156,7 +156,9 @@ class Journal:
         self.refused = 0  # appends that found no room
         self._reserve = -1
         self._count = 0
+        self._unsynced: list[Segment] = []  # full segments of which the disk may not have everything
         self._lock = threading.Lock()
+        self._syncing = threading.Lock()  # taken before the other: a segment is not closed while the disk is waited for
         self._pid = os.getpid()
 
     # --- open and close -------------------------------------------------------------------------
@@ -171,25 +173,25 @@ class Journal:
 
     def close(self, *, remove: bool) -> None:
         """Give up the locks. With `remove`, delete the segments too: all their records are in the database."""
-        with self._lock:
+        with self._syncing, self._lock:
             segments = [*self.closed, *([self.current] if self.current else [])]
             for segment in segments:
                 if remove:
                     segment.remove()
                 else:
                     segment.close()
-            self.closed, self.current = [], None
+            self.closed, self._unsynced, self.current = [], [], None
             self._drop_reserve()
         _open_journals.discard(self)
 
     def abandon(self) -> None:
         """In a forked child: close what was inherited, so that using this journal fails loudly."""
-        self._lock = threading.Lock()
+        self._lock, self._syncing = threading.Lock(), threading.Lock()
         for segment in [*self.closed, *([self.current] if self.current else [])]:
             segment.close()
         if self._reserve >= 0:
             os.close(self._reserve)
-        self.closed, self.current, self._reserve = [], None, -1
+        self.closed, self._unsynced, self.current, self._reserve = [], [], None, -1
 
     @property
     def is_healthy(self) -> bool:
@@ -226,13 +228,21 @@ class Journal:
 
     def sync(self) -> None:
         """Wait until the disk has everything appended so far. Raises JournalFull when the disk refuses."""
-        segment = self.current
-        if segment is None:
-            raise JournalFull("the journal is not open in this process")
-        try:
+        with self._syncing:
+            segment = self.current
+            if segment is None:
+                raise JournalFull("the journal is not open in this process")
+            try:
+                self._sync_closed()
+                os.fdatasync(segment.fd)
+            except OSError as error:
+                raise JournalFull(f"the disk of the journal fails: {error.strerror}") from None
+
+    def _sync_closed(self) -> None:
+        """Wait until the disk has the full segments. Whoever fills one, a call, must not wait for that."""
+        for segment in self._unsynced.copy():
             os.fdatasync(segment.fd)
-        except OSError as error:
-            raise JournalFull(f"the disk of the journal fails: {error.strerror}") from None
+            self._unsynced.remove(segment)
 
     def _write(self, segment: Segment, frame: bytes) -> bool:
         """Whether the whole frame was written. Half a frame is taken back."""
@@ -273,10 +283,14 @@ class Journal:
             fresh = self._make_segment()
         except OSError:
             return segment
-        os.fdatasync(segment.fd)
-        self.closed.append(segment)
+        self._retire(segment)
         self.current = fresh
         return fresh
+
+    def _retire(self, segment: Segment) -> None:
+        """Nothing more is written to it."""
+        self.closed.append(segment)
+        self._unsynced.append(segment)
 
     def _allocate_reserve(self) -> None:
         path = self.folder / f"{self.worker}.reserve"
@@ -305,12 +319,15 @@ class Journal:
         path = self._path()
         (self.folder / f"{self.worker}.reserve").rename(path)
         fd, self._reserve = self._reserve, -1
-        self.closed.append(segment)
+        self._retire(segment)
         self.current, self.on_reserve = Segment(path, fd, 0), True
         return self.current
 
     def tend(self) -> None:
-        """Called by the writer about once a second: leave the reserve when there is room, close old segments."""
+        """Called by the writer about once a second: leave the reserve when there is room, close old segments.
+
+        Raises OSError when the disk does not take what full segments hold.
+        """
         with self._lock:
             segment = self.current
             if segment is None:
@@ -321,10 +338,12 @@ class Journal:
                     fresh = self._make_segment()
                 except OSError:
                     return
-                self.closed.append(segment)
+                self._retire(segment)
                 self.current, self.on_reserve = fresh, False
             elif segment.size and time.monotonic() - segment.opened > SEGMENT_SECONDS:
                 self._rotate(segment)
+        with self._syncing:
+            self._sync_closed()
 
     def take_recent(self, segment: Segment) -> tuple[list[tuple[int, bytes]] | None, int]:
         """The segment's final records since the last taking, each with its end, and up to where that is all there are.
@@ -337,10 +356,12 @@ class Journal:
 
     def release(self, segment: Segment) -> None:
         """Remove a closed segment whose records are all in the database."""
-        with self._lock:
-            if segment in self.closed:
-                self.closed.remove(segment)
-        segment.remove()
+        with self._syncing:
+            with self._lock:
+                for those in (self.closed, self._unsynced):
+                    if segment in those:
+                        those.remove(segment)
+            segment.remove()
 
 
 def claim_dead(folder: Path, own: str) -> list[Segment]:

@@ -67,6 +67,27 @@ def test_a_full_segment_is_followed_by_another_and_goes_when_released(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("wait", ["sync", "tend"])
+def test_whoever_fills_a_segment_waits_for_no_disk_and_what_stands_in_it_is_not_forgotten(tmp_path, monkeypatch, wait):
+    journal = Journal(tmp_path, segment_bytes=100, reserve_bytes=4096).open()
+    waited = []
+    monkeypatch.setattr(os, "fdatasync", waited.append)
+    for number in range(10):
+        journal.append(FINAL, b"%020d" % number)
+    assert waited == []
+    first, second = journal.closed
+    released = first.fd
+    journal.release(first)
+
+    getattr(journal, wait)()
+
+    assert waited[0] == second.fd != released
+    assert waited[1:] == [journal.current.fd] * (wait == "sync")
+    journal.tend()
+    assert len(waited) == 1 + (wait == "sync"), "once is enough"
+    journal.close(remove=True)
+
+
 def test_the_journal_of_a_living_worker_is_nobodys_to_take(journal, tmp_path):
     journal.append(FINAL, b"mine")
 
