@@ -1,13 +1,15 @@
 """The ledger of one process: plain integers, and no await between looking and taking."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.core.counters import Ask, Describe, Granted, Short, Spent, Wish
 from gateway.core.money import MILLION, part
 
 REMEMBERED = 5_000  # settled attempts, so that none is reserved twice; settling twice finds no hold anyway
-DOUBTS_REMEMBERED = 10_000  # for a late answer, which comes within a minute; without one the doubt stays charged
+DOUBTS_REMEMBERED = 10_000  # for a late answer; without one the doubt stays charged
+DOUBT_SECONDS = 90.0  # a late answer comes within a minute
 
 
 class Bucket:
@@ -20,13 +22,14 @@ class Bucket:
 
 
 class Hold:
-    """What one attempt holds: (bucket's name, bucket, amount) each. `settled` is set while the charge is in doubt."""
+    """What one attempt holds: (bucket's name, bucket, amount) each. `settled`, at `at`, while the charge is in doubt."""
 
-    __slots__ = ("parts", "settled")
+    __slots__ = ("at", "parts", "settled")
 
     def __init__(self, parts: list[tuple[str, Bucket, int]]) -> None:
         self.parts = parts
         self.settled: Spent | None = None
+        self.at = 0.0
 
 
 class MemoryLedger:
@@ -90,15 +93,19 @@ class MemoryLedger:
         else:
             return
         if spent.in_doubt:
-            hold.settled = spent
+            hold.settled, hold.at = spent, time.monotonic()
             self._doubtful[attempt] = hold
-            if len(self._doubtful) > DOUBTS_REMEMBERED:
-                del self._doubtful[next(iter(self._doubtful))]
+            self._forget_doubts(hold.at - DOUBT_SECONDS)
         else:
             self._settled[attempt] = None
             if len(self._settled) > REMEMBERED:
                 del self._settled[next(iter(self._settled))]
         self._wake()
+
+    def _forget_doubts(self, before: float) -> None:
+        """Forget those that are too old, and the oldest where there are too many."""
+        while len(self._doubtful) > DOUBTS_REMEMBERED or self._doubtful[next(iter(self._doubtful))].at < before:
+            del self._doubtful[next(iter(self._doubtful))]
 
     async def roll(
         self, settled: tuple[str, Spent], attempt: str, asks: Sequence[Ask], wish: Wish, describe: Describe

@@ -37,6 +37,19 @@ async def test_a_late_answer_replaces_a_doubt_that_is_remembered_and_leaves_a_fo
     assert ledger.sums() == {BUCKET: (100 + 7, 0, 100)}
 
 
+async def test_a_doubt_is_forgotten_when_no_answer_can_come_any_more(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(memory, "time", SimpleNamespace(monotonic=lambda: now))
+    ledger = MemoryLedger()
+    await run(ledger, "old", Spent(100, 0, in_doubt=True))
+    now += memory.DOUBT_SECONDS / 2
+    await run(ledger, "younger", Spent(100, 0, in_doubt=True))
+    assert list(ledger._doubtful) == ["old", "younger"]
+    now += memory.DOUBT_SECONDS / 2 + 1
+    await run(ledger, "new", Spent(100, 0, in_doubt=True))
+    assert list(ledger._doubtful) == ["younger", "new"]
+
+
 def test_the_shared_ledger_keeps_no_note_of_a_hold_that_is_over():
     ledger = RedisLedger(SimpleNamespace(), "worker")
     ledger.open["a"] = Open([(BUCKET, 100, 0)], 1, "a long note")
