@@ -61,17 +61,13 @@ class Segment:
     read them back from between the intents. None once they are too many: then the file is read.
     """
 
-    __slots__ = ("fd", "opened", "path", "recent", "room", "size")
+    __slots__ = ("fd", "name", "opened", "path", "recent", "room", "size")
 
     def __init__(self, path: Path, fd: int, size: int) -> None:
-        self.path, self.fd, self.size = path, fd, size
+        self.path, self.name, self.fd, self.size = path, path.name, fd, size
         self.opened = time.monotonic()
         self.recent: list[tuple[int, bytes]] | None = []
         self.room = RECENT_BYTES
-
-    @property
-    def name(self) -> str:
-        return self.path.name
 
     @property
     def worker(self) -> str:

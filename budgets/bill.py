@@ -10,9 +10,10 @@ refused with a status                             nothing                       
 never sent                                        nothing                                    exact
 """
 
-from dataclasses import replace
 from operator import attrgetter
 from typing import Any
+
+from msgspec.structs import replace
 
 from budgets.estimate import FLAT_OUTPUT, reasons
 from budgets.plan import Plan

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from budgets.pricing import Estimate
-from gateway.core.bounds import Size, asked_output, choices
+from gateway.core.bounds import Size
 from gateway.core.call import Target
 
 DEFAULT_OUTPUT_TOKENS = 4096  # for a model whose maximum nobody told us: what every current model accepts
@@ -51,9 +51,12 @@ FLAT_OUTPUT = {  # forms whose answers are no text: tokens for each choice
 }
 
 
-def estimate(size: Size, body: Mapping[str, Any], form: str, target: Target) -> Estimate | None:
+def estimate(
+    size: Size, body: Mapping[str, Any], form: str, target: Target, output: int | None, count: int
+) -> Estimate | None:
     """The most that this body can use at this target, with `output` for all its choices.
 
+    `output` and `count`: the output that it asks for one choice (bounds.asked_output) and its choices (bounds.choices).
     None when nothing bounds the input: there is a file or a hosted tool in it and the model's context is not known.
     """
     context = target.context_tokens
@@ -72,7 +75,7 @@ def estimate(size: Size, body: Mapping[str, Any], form: str, target: Target) -> 
     tier = body.get("service_tier")
     return Estimate(
         input=tokens,
-        output=most_output(body, form, target) * choices(body),
+        output=most_output(output, form, target) * count,
         audio=size.has_audio,
         image=bool(size.images) or form == "images",
         cache_write=size.cache_write,
@@ -81,12 +84,11 @@ def estimate(size: Size, body: Mapping[str, Any], form: str, target: Target) -> 
     )
 
 
-def most_output(body: Mapping[str, Any], form: str, target: Target) -> int:
-    """The most tokens of one choice: what the caller asks, within what the model can."""
+def most_output(asked: int | None, form: str, target: Target) -> int:
+    """The most tokens of one choice: what the caller asks (bounds.asked_output), within what the model can."""
     if (flat := FLAT_OUTPUT.get(form)) is not None:
         return flat
     can = model_output(target)
-    asked = asked_output(body)
     return can if asked is None else min(asked, can) if target.max_output_tokens is not None else asked
 
 

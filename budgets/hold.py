@@ -4,10 +4,10 @@ import hashlib
 import itertools
 import logging
 import time
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from budgets import bill
 from budgets.estimate import FLAT_OUTPUT, estimate, most_output
@@ -115,7 +115,7 @@ class Hold:
         """The output tokens to allow for one choice."""
         if self.plan is not None and self.plan.target is target:
             return self.output
-        return most_output(self.body, self.call.form.name, target) or None
+        return most_output(self._asked, self.call.form.name, target) or None
 
     def cost(self, usage: Usage) -> int:
         """Nano-dollars of a usage at the running attempt's price, with what earlier attempts cost."""
@@ -210,7 +210,7 @@ class Hold:
             self.call.reply_headers["x-tollgate-budget-remaining-usd"] = dollars(max(0, plan.least_left))
 
     def _plan(self, target: Target, known_input: int | None = None) -> Plan:
-        guess = estimate(self._size, self.body, self.call.form.name, target)
+        guess = estimate(self._size, self.body, self.call.form.name, target, self._asked, self._choices)
         if guess is not None and known_input is not None:
             guess = replace(guess, input=known_input)
         return make_plan(self.call, self.budgets, self.workspace, target, guess)

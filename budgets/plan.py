@@ -1,14 +1,15 @@
 """What one attempt asks of which budgets."""
 
 import time
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from budgets.estimate import most_output
 from budgets.periods import FOREVER, bucket, utc
 from budgets.pricing import Estimate, Price
 from budgets.snapshot import BudgetsSnapshot, BudgetView, WorkspaceBudgets
-from gateway.core.bounds import choices
+from gateway.core.bounds import asked_output, choices
 from gateway.core.call import Call, Target
 from gateway.core.counters import Ask, Granted, Wish
 from gateway.core.errors import BudgetExceeded, PriceUnknown
@@ -40,8 +41,7 @@ class Applied(NamedTuple):
     affords: bool
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(msgspec.Struct, eq=False):
     """One attempt's bounds and the buckets it asks. `views` are the budgets that the asks stand for, in order.
 
     base, rate  nano-dollars for all but the output, and for a million output tokens
@@ -135,7 +135,7 @@ def make_plan(
                 hint="Give the model its context_tokens in the configuration, or leave that part out.",
             )
         body = call.chat if call.chat is not None else call.body
-        guess = Estimate(0, most_output(body, call.form.name, target) * choices(body))
+        guess = Estimate(0, most_output(asked_output(body), call.form.name, target) * choices(body))
     base, rate = price.bound(guess) if price is not None else (0, 0)
     applied = applying(call, target, workspace, at)
     asks = [

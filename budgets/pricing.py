@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from gateway.core.call import Usage
 from gateway.core.money import MILLION, nanos, part
 
@@ -66,8 +68,7 @@ class Rates:
         return total + part(plain, self.output)
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True, gc=False):
     """The most that an attempt may use, in tokens, and what it may hold that is billed apart."""
 
     input: int

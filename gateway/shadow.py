@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
+
 import audit.stage as audit
 import budgets.stage as budgets
 import gateway.routing.stage as routing
@@ -102,7 +104,7 @@ class Shadows:
 
 def copy_of(call: Call) -> Call:
     """The call once more, as it was after redaction, with an id, a record and an account of its own."""
-    controls = replace(
+    controls = msgspec.structs.replace(
         call.controls,
         prefer=(),
         budget_nanos=None,

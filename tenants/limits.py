@@ -4,6 +4,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.core.bounds import asked_output, choices, measured
 from gateway.core.call import Call, Caller
 from gateway.core.counters import Admitted, Crowded, Rate, Standing
@@ -116,12 +118,12 @@ def output_tokens(call: Call, limit: int) -> int:
 def calibrated(rates: list[Rate], call: Call) -> list[Rate]:
     """The same with half the bytes as input tokens, for a second look where the bound did not fit."""
     spare = input_tokens(call) - input_tokens(call) // CALIBRATED_BYTES_PER_TOKEN
-    return [rate._replace(cost=max(1, rate.cost - spare)) if ":tokens:" in rate.key else rate for rate in rates]
+    return [replace(rate, cost=max(1, rate.cost - spare)) if ":tokens:" in rate.key else rate for rate in rates]
 
 
 def share(rate: Rate, workers: int) -> Rate:
     """One worker's part of a limit, for when the workers can't count together."""
-    return rate._replace(amount=max(1, rate.amount // workers), burst=max(1, rate.burst // workers))
+    return replace(rate, amount=max(1, rate.amount // workers), burst=max(1, rate.burst // workers))
 
 
 def settled(rates: list[Rate], tokens: int) -> list[int]:

@@ -79,12 +79,11 @@ class MemoryLedger:
     def _settle(self, attempt: str, spent: Spent) -> None:
         hold = self.holds.pop(attempt, None)
         if hold is not None:
-            nanos, tokens, in_doubt = spent
             for name, bucket, amount in hold.parts:
                 bucket.held -= amount
-                charged = tokens if ":tokens:" in name else nanos
+                charged = spent.tokens if ":tokens:" in name else spent.nanos
                 bucket.spent += charged
-                if in_doubt:
+                if spent.in_doubt:
                     bucket.doubt += charged
         elif (hold := self._doubtful.pop(attempt, None)) is not None and hold.settled is not None:
             for name, bucket, _ in hold.parts:  # a late answer replaces what was charged in doubt, never adds to it

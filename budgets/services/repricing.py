@@ -7,7 +7,7 @@ they follow the ledger by themselves.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from gateway.core.call import Usage
 from tenants.models import Workspace
 
 AT_ONCE = 2000
-COUNTS = frozenset(field.name for field in fields(Usage))
+COUNTS = frozenset(Usage.__struct_fields__)
 Prices = Mapping[str, tuple[tuple[float, Price], ...]]
 
 

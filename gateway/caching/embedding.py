@@ -8,7 +8,7 @@ it was made for; that call's own record stays free of it, because a kept answer 
 import base64
 import logging
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -39,7 +39,7 @@ PAUSE_SECONDS = 5.0  # after an embedding model failed
 FOR_CALL = "semantic_cache_of"  # in the record's metadata: the id of the call that the vector was made for
 
 
-class Policies(NamedTuple):
+class Policies(msgspec.Struct, frozen=True):
     """What stands before everything that is sent, and writes it down."""
 
     budgets: BudgetsSnapshot

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -65,7 +65,7 @@ def kept(delta: Delta) -> KeptDelta:
     data = None if delta.raw is not None else msgspec.json.encode(delta.data)
     usage = delta.usage
     return KeptDelta(
-        delta.raw, data, delta.form, delta.text, delta.hidden, delta.finish, usage and replace(usage), delta.usage_only
+        delta.raw, data, delta.form, delta.text, delta.hidden, delta.finish, usage and copy(usage), delta.usage_only
     )
 
 
@@ -78,7 +78,7 @@ def shown(delta: KeptDelta) -> Delta:
         delta.text,
         delta.hidden,
         delta.finish,
-        usage and replace(usage),
+        usage and copy(usage),
         delta.usage_only,
     )
 

@@ -6,8 +6,9 @@ too high for prose; that matters only near a cap, where calls wait for each othe
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from gateway.core.call import Call
 from gateway.core.errors import InvalidRequest
@@ -30,8 +31,7 @@ UNBOUNDED = frozenset({"file", "input_file", "document", "video", "video_url", "
 HOSTED = ("web_", "code_", "file_", "image_generation", "mcp", "computer_use_preview", "google_search", "url_context")
 
 
-@dataclass(slots=True)
-class Size:
+class Size(msgspec.Struct, gc=False):
     """What a body holds, for every target alike."""
 
     text: int = 0  # bytes

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from gateway.core.errors import GatewayError, Unsupported
 from gateway.core.forms import SOUND_FORMS, Form
 
@@ -14,8 +16,7 @@ SAID = frozenset({"messages", "input", "prompt", "system", "previous_response_id
 KEPT_BYTES_MOST = 4 * 1024 * 1024  # of an answer, where bodies are stored
 
 
-@dataclass(slots=True)
-class Usage:
+class Usage(msgspec.Struct, gc=False):
     """Tokens as the provider reported them, in one vocabulary for every provider.
 
     `input` and `output` count everything; the other fields are parts of them: `cached`,
@@ -47,8 +48,7 @@ def unused() -> Usage:
     return UNUSED
 
 
-@dataclass(slots=True, eq=False)
-class Delta:
+class Delta(msgspec.Struct, eq=False):
     """One piece of an answer: a stream's event, or the whole of an answer that was not streamed.
 
     raw     the bytes as the provider sent them, to be forwarded unchanged when `form` is the
@@ -110,8 +110,7 @@ class Caller:
     models: frozenset[str] | None = None  # None: all
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """One request to one target, as it went. Times are seconds since the call began."""
 
     target: Target
@@ -121,7 +120,7 @@ class Attempt:
     reason: str = ""
     first_byte: float | None = None
     ended: float | None = None
-    usage: Usage = field(default_factory=unused)
+    usage: Usage = msgspec.field(default_factory=unused)
     cost_nanos: int = 0
     sent: bool = False  # bytes may have reached the provider
 
@@ -141,8 +140,7 @@ class AttemptHook(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Controls:
+class Controls(msgspec.Struct):
     """The call's own controls (the contract's table), parsed and checked; money in nano-dollars, times in seconds."""
 
     prompt: Any = None
@@ -156,7 +154,7 @@ class Controls:
     no_store: bool = False
     budget_nanos: int | None = None
     user: str = ""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
     tags: tuple[str, ...] = ()
     session_id: str = ""
     run_id: str = ""

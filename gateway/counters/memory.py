@@ -54,7 +54,8 @@ class Window:
                 wait = max(wait, -(-beyond // rate.amount))
         return wait
 
-    def take(self, rate: Rate, now_ms: int) -> None:
+    def take(self, rate: Rate, now_ms: int) -> Standing:
+        """Put the rate's cost in; how the limit stands with it."""
         number, slots = now_ms // self.width, self.slots
         self.total += rate.cost
         if slots and slots[-1][0] == number:
@@ -62,8 +63,11 @@ class Window:
             slots[-1][2] = now_ms
         else:
             slots.append([number, rate.cost, now_ms])
+        remaining = rate.amount - self.total
         if rate.burst < rate.amount:
             self.level += rate.cost * rate.window_ms
+            remaining = min(remaining, self.left_of_burst(rate))
+        return Standing(remaining if remaining > 0 else 0, rate.window_ms)
 
     def correct(self, rate: Rate, at_ms: int, difference: int) -> None:
         """Replace what was reserved at that time by what was used, if it still counts."""
@@ -76,14 +80,15 @@ class Window:
         if rate.burst < rate.amount:
             self.level = max(0, self.level + difference * rate.window_ms)
 
-    def standing(self, rate: Rate, now_ms: int) -> Standing:
+    def remaining(self, rate: Rate) -> int:
+        """How much more comes in now."""
         remaining = rate.amount - self.total
         if rate.burst < rate.amount:
-            remaining = min(remaining, rate.burst - -(-self.level // rate.window_ms))
-        if not self.slots:
-            return Standing(remaining if remaining > 0 else 0, 0)
-        reset = self.slots[-1][2] + rate.window_ms - now_ms
-        return Standing(remaining if remaining > 0 else 0, reset if reset > 0 else 0)
+            remaining = min(remaining, self.left_of_burst(rate))
+        return remaining if remaining > 0 else 0
+
+    def left_of_burst(self, rate: Rate) -> int:
+        return rate.burst - -(-self.level // rate.window_ms)
 
 
 class MemoryCounters:
@@ -105,14 +110,13 @@ class MemoryCounters:
             found.append(window)
             if rate.window_ms:
                 if wait := window.wait_ms(rate, now_ms):
-                    return Crowded(index, wait, window.standing(rate, now_ms).remaining)
+                    return Crowded(index, wait, window.remaining(rate))
             elif window.total + rate.cost > rate.amount:
                 return Crowded(index, 1000, max(0, rate.amount - window.total))
         standings = []
         for rate, window in zip(rates, found, strict=True):
             if rate.window_ms:
-                window.take(rate, now_ms)
-                standings.append(window.standing(rate, now_ms))
+                standings.append(window.take(rate, now_ms))
             else:
                 window.total += rate.cost
                 standings.append(Standing(rate.amount - window.total, 0))

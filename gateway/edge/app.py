@@ -207,7 +207,7 @@ def fill(call: Call, body: dict[str, Any]) -> None:
         raise InvalidRequest("model must be a string that names a route or a model.", param="model")
     call.model = model or ""
     asked = call.controls
-    prompted = any(each is not None for each in (asked.prompt, asked.inputs, asked.channel))
+    prompted = asked.prompt is not None or asked.inputs is not None or asked.channel is not None
     shapes.check(call.body, call.form.name, prompted=prompted or call.model.startswith(MODEL_PREFIX))
     options = call.body.get("stream_options")
     if options is not None and not isinstance(options, dict):

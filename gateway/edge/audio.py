@@ -72,7 +72,7 @@ class PieceWriter:
 
 def media_type(call: "Call") -> bytes:
     """What the body of an answer is: what its provider says, if that is sound, events or text, else what was asked."""
-    if SAFE_TYPE.fullmatch(call.answer_type):
+    if call.answer_type and SAFE_TYPE.fullmatch(call.answer_type):
         return call.answer_type.encode()
     wanted = str(call.body.get("response_format") or "")
     if call.stream and call.form.name in MULTIPART_FORMS:

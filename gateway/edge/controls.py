@@ -277,4 +277,5 @@ def check_numbers(body: Mapping[str, Any]) -> None:
         ):
             raise InvalidRequest(f"`{name}` must be a whole number from 1 to {MAX_CHOICES}", param=name)
     for name in ("stream", "background", "store"):
-        flag(body, name)
+        if name in body:
+            flag(body, name)

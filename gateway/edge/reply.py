@@ -31,8 +31,7 @@ def head_of(call: Call, *, settled: bool) -> Head:
         head.append((b"x-tollgate-experiment", call.experiment.encode()))
     if call.redacted:
         head.append((b"x-tollgate-redacted", b"%d" % call.redacted))
-    for name, value in call.reply_headers.items():
-        head.append((name.encode(), value.encode("latin-1", "replace")))
+    head += [(name.encode(), value.encode("latin-1", "replace")) for name, value in call.reply_headers.items()]
     own_ms = (call.elapsed - call.upstream_seconds) * 1000
     head.append((b"server-timing", b"gateway;dur=%.3f, upstream;dur=%.3f" % (own_ms, call.upstream_seconds * 1000)))
     return head

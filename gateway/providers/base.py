@@ -1,13 +1,15 @@
 """What a provider adapter is: translation only, pure functions, no I/O."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
+
+import msgspec
 
 from gateway.core.call import Delta, Target
 from gateway.core.errors import UpstreamError
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct):
     """A request ready to be sent. Headers are lower case and hold the credential.
 
     after   where an upload is passed on as it comes: it follows `body`, and then what this makes of the fields that

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
+from msgspec.structs import replace
+
 from gateway.providers.base import Outgoing
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -62,7 +64,7 @@ def signed(outgoing: Outgoing, credential: Credential, *, region: str, service: 
     headers["authorization"] = (
         f"{ALGORITHM} Credential={credential.access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
     )
-    return outgoing._replace(headers=headers)
+    return replace(outgoing, headers=headers)
 
 
 def host(scheme: str, netloc: str) -> str:

@@ -6,10 +6,10 @@ says who goes on and from where, so nothing looks like one model's answer that i
 own: held, charged and recorded by itself.
 """
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.core import sse
 from gateway.core.call import Attempt, Call, Delta, Usage

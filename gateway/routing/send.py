@@ -12,7 +12,9 @@ on our side never looks like a silent provider.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from gateway.core.errors import GatewayError, UpstreamError, UpstreamUnavailable
 from gateway.providers.base import Outgoing
@@ -44,7 +46,7 @@ class Upload(Protocol):
     def pieces(self) -> AsyncIterator[bytes]: ...
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct):
     """A whole answer, whatever its status below 300 or above 399."""
 
     status: int

@@ -283,7 +283,7 @@ async def test_an_exchange_that_is_over_needs_no_collector_of_cycles():
         gc.disable()
         try:
             await server.ask()
-            assert kept() == before
+            assert kept() <= before
         finally:
             gc.enable()
 
