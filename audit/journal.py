@@ -320,10 +320,7 @@ class Journal:
         return self.current
 
     def tend(self) -> None:
-        """Called by the writer about once a second: leave the reserve when there is room, close old segments.
-
-        Raises OSError when the disk does not take what full segments hold.
-        """
+        """Called by the writer about once a second: leave the reserve when there is room, close and sync old segments."""
         with self._lock:
             segment = self.current
             if segment is None:
