@@ -5,7 +5,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 LEFT, WIDTH, LINE = 330, 620, 24
-COLOURS = ("#4f46e5", "#0f766e", "#dc2626")
+COLOURS = ("#4f46e5", "#0f766e", "#dc2626", "#b45309")
 
 
 def draw(rows: list[dict[str, Any]]) -> str:

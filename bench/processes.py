@@ -38,13 +38,17 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return total
 
 
-def memory_mib(pids: Iterable[int]) -> float:
-    """Resident memory of these processes, shared pages counted by their share."""
+def memory_mib(pids: Iterable[int], kind: str = "Pss") -> float:
+    """Resident memory of these processes in MiB, by a name that /proc/PID/smaps_rollup gives it.
+
+    Pss        all of it, shared pages counted by their share: files that others map too count less
+    Anonymous  what they allocated themselves
+    """
     total = 0.0
     for pid in pids:
         try:
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
+                if line.startswith(f"{kind}:"):
                     total += int(line.split()[1]) / 1024
         except (FileNotFoundError, PermissionError):
             continue
