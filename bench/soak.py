@@ -137,8 +137,8 @@ def run(gateway: Installation, calls: int) -> list[Sample]:
         rate = result.calls / SLICE_SECONDS
         samples.append(sample(pids, done))
         last = samples[-1]
-        print(f"{done:>9} calls {rate:>6.0f}/s {last.memory:>7.1f} MiB {last.own:>7.2f} own {last.descriptors:>4} fds {last.threads:>3} threads"
-              f" {result.errors} errors", flush=True)  # fmt: skip
+        held = f"{last.memory:>7.1f} MiB {last.own:>7.2f} own {last.descriptors:>4} fds {last.threads:>3} threads"
+        print(f"{done:>9} calls {rate:>6.0f}/s {held} {result.errors} errors", flush=True)
     beside.stdin.close()
     beside.wait(60)
     return samples
