@@ -39,7 +39,7 @@ if IS_SQLITE:
         "timeout": 20,
         "init_command": (
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA recursive_triggers=ON; "
-            "PRAGMA busy_timeout=20000; PRAGMA cache_size=-16000; PRAGMA wal_autocheckpoint=4000;"
+            "PRAGMA busy_timeout=20000; PRAGMA cache_size=-4000; PRAGMA wal_autocheckpoint=4000;"
         ),
     }
 else:
