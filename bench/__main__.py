@@ -5,7 +5,9 @@ import asyncio
 import os
 import platform
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ RESULTS = Path(__file__).parent / "results"
 SHORT_SECONDS = 3.0
 PLAIN_US = 21.0  # what `a plain answer` took on the machine for which the targets were set
 Row = dict[str, Any]
+Work = Callable[[], load.Result]
 
 
 def measured(pids: list[int], work: Any) -> tuple[load.Result, float]:
@@ -70,39 +73,37 @@ def floors(mock: int, proxy: int, served: Child, seconds: float) -> list[Row]:
     return rows
 
 
+def loads(gateway: Installation, scenario: Scenario, seconds: float) -> tuple[Work, Work]:
+    """What warms a scenario up (connections, caches, the one call that a limited key has), and what is measured."""
+    path = "/v1/chat/completions"
+    if scenario in STREAMS:
+        body = load.body_of(scenario.model, stream=True, **scenario.fields)
+
+        def stream(at_once: int, rounds: int) -> load.Result:
+            return asyncio.run(load.streams(gateway.port, path, scenario.key, body, at_once=at_once, rounds=rounds))
+
+        return partial(stream, 20, 1), partial(stream, 200, max(1, int(seconds / 2)))
+    body = load.body_of(scenario.model, unique=scenario.unique, **scenario.fields)
+    cores = ",".join(map(str, OTHER_CORES))
+    call = partial(load.closed, gateway.url + path, scenario.key, body, cores=cores, status=scenario.status)
+    return partial(call, seconds=1), partial(call, seconds=seconds)
+
+
 def gateway_rows(gateway: Installation, where: str, seconds: float) -> list[Row]:
     """Every scenario against one running gateway. Each row carries the writing of its own records and no other's."""
     running = Gateway(gateway.url, tree(gateway.processes[0].pid))
-    cores = ",".join(map(str, OTHER_CORES))
+    work = [(scenario, *loads(gateway, scenario, seconds)) for scenario in (*CALLS, *STREAMS)]
+    for _, warm, _ in work:
+        warm()
+    running.settle()
     rows = []
-    path = "/v1/chat/completions"
-    for scenario in CALLS:
-        body = load.body_of(scenario.model, unique=scenario.unique, **scenario.fields)
-
-        def call(body: str = body, scenario: Scenario = scenario, seconds: float = seconds) -> load.Result:
-            url = gateway.url + path
-            return load.closed(url, scenario.key, body, seconds=seconds, cores=cores, status=scenario.status)
-
-        call(seconds=1)  # warm: connections, caches, and the one call that a limited key has
-        running.settle()
-        result, used = running.measured(call)
-        rows.append(row(scenario.name, where, result, used, scenario))
-        show(rows[-1])
-    for scenario in STREAMS:
-        body = load.body_of(scenario.model, stream=True, **scenario.fields)
-        asyncio.run(load.streams(gateway.port, path, scenario.key, body, at_once=20, rounds=1))
-        running.settle()
-        rounds = max(1, int(seconds / 2))
-        result, used = running.measured(
-            lambda body=body, scenario=scenario, rounds=rounds: asyncio.run(
-                load.streams(gateway.port, path, scenario.key, body, at_once=200, rounds=rounds)
-            ),
-        )
+    for scenario, _, measure in work:
+        result, used = running.measured(measure)
         rows.append(row(scenario.name, where, result, used, scenario))
         show(rows[-1])
     body = load.body_of("everything")
     result, used = running.measured(
-        lambda: asyncio.run(load.open_loop(gateway.port, path, KEY, body, rate=50, seconds=seconds))
+        lambda: asyncio.run(load.open_loop(gateway.port, "/v1/chat/completions", KEY, body, rate=50, seconds=seconds))
     )
     rows.append(row("4 limits, 5 budgets, 50 calls/s", where, result, used))
     show(rows[-1])

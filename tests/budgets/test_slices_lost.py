@@ -191,7 +191,7 @@ async def test_under_load_redis_forgets_and_no_cap_is_passed_nothing_lost_and_no
     _, name = total
     cap, most, cost = 400_000, 100, 60
     real = drawn = 0
-    is_over = False
+    is_over = is_quiet = False
 
     async def caller(worker, whose):
         nonlocal real, drawn
@@ -214,7 +214,7 @@ async def test_under_load_redis_forgets_and_no_cap_is_passed_nothing_lost_and_no
             await worker.ledger.settle(attempt_id, Spent(cost, 5))
 
     async def keep(worker):
-        while not is_over:
+        while not is_quiet:
             with suppress(RedisError):
                 await worker.turn()
             await asyncio.sleep(0.05)
@@ -237,9 +237,11 @@ async def test_under_load_redis_forgets_and_no_cap_is_passed_nothing_lost_and_no
                 await in_thread(own_redis.start)
             await until(lambda epoch=epoch: all(w.ledger.epoch != epoch and not w.ledger.is_fenced for w in running))
         is_over = True
-        await asyncio.gather(*callers, *keepers)
+        await asyncio.gather(*callers)
         for each in running:
             each.ledger.pay()
             assert await quiet(each, name) is not None
+        is_quiet = True
+        await asyncio.gather(*keepers)
         assert await running[0].sums(name) == [(real, 0, 0)]
         assert drawn > 0

@@ -274,7 +274,7 @@ async def test_an_upload_goes_out_in_pieces_and_ends_where_the_answer_comes_firs
 
 async def test_an_exchange_that_is_over_needs_no_collector_of_cycles():
     def kept() -> int:
-        return sum(isinstance(each, http1.Exchange) for each in gc.get_objects())
+        return sum(type(each) is http1.Exchange for each in gc.get_objects())  # asking weak proxies may fail
 
     async with Server(OK) as server:
         await server.ask()
