@@ -169,6 +169,7 @@ def refusal(rates: list[Rate], crowded: Crowded, call: Call) -> RateLimited:
     return RateLimited(message, headers={"retry-after": str(seconds), **lines})
 
 
+@lru_cache(maxsize=4096)
 def duration(milliseconds: int) -> str:
     """As OpenAI writes it: 250ms, 12.5s, 1m30s."""
     if milliseconds < 1000:

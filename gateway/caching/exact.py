@@ -57,6 +57,6 @@ def exact_key(call: Call, routes: RoutesSnapshot) -> bytes:
 
 def asked(call: Call) -> dict[str, Any]:
     """The body without what says only whether and how the answer is streamed: the usage in it is asked for always."""
-    if not has_both_shapes(call):
+    if not has_both_shapes(call) or SHAPE_FIELDS.isdisjoint(call.body):
         return call.body
     return {name: value for name, value in call.body.items() if name not in SHAPE_FIELDS}

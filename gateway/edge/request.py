@@ -23,7 +23,10 @@ class Gone(Exception):
 
 def headers_of(scope: Scope) -> dict[str, str]:
     """The request's headers by lower-case name. Raises InvalidRequest when one that must stand once stands twice."""
-    headers: dict[str, str] = {}
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    if len(headers) == len(scope["headers"]):
+        return headers
+    headers.clear()
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         if name in headers:
