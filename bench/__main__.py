@@ -21,7 +21,7 @@ from tests.installation import Installation, free_port
 
 GATEWAY_CORES, OTHER_CORES = CORES[:1], CORES[1:] or CORES
 RESULTS = Path(__file__).parent / "results"
-SHORT_SECONDS = 3.0
+SHORT_SECONDS = 2.0
 PLAIN_US = 21.0  # what `a plain answer` took on the machine for which the targets were set
 Row = dict[str, Any]
 Work = Callable[[], load.Result]

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.core.counters import Ask, Describe, Granted, Short, Spent, Wish
@@ -39,8 +40,9 @@ class MemoryLedger:
         self.buckets: dict[str, Bucket] = {}
         self.opened: set[tuple[str, str, str]] = set()  # (workspace, of, per) that `load` has filled
         self.holds: dict[str, Hold] = {}
-        self._doubtful: dict[str, Hold] = {}
-        self._settled: dict[str, None] = {}
+        # Ordered ones: a plain dict passes by whatever was deleted at its front to find its oldest.
+        self._doubtful: OrderedDict[str, Hold] = OrderedDict()
+        self._settled: OrderedDict[str, None] = OrderedDict()
         self._waiting: set[asyncio.Future[None]] = set()
 
     async def reserve(self, attempt: str, asks: Sequence[Ask], wish: Wish, describe: Describe) -> Granted | Short:
@@ -98,13 +100,13 @@ class MemoryLedger:
         else:
             self._settled[attempt] = None
             if len(self._settled) > REMEMBERED:
-                del self._settled[next(iter(self._settled))]
+                self._settled.popitem(last=False)
         self._wake()
 
     def _forget_doubts(self, before: float) -> None:
         """Forget those that are too old, and the oldest where there are too many."""
         while len(self._doubtful) > DOUBTS_REMEMBERED or self._doubtful[next(iter(self._doubtful))].at < before:
-            del self._doubtful[next(iter(self._doubtful))]
+            self._doubtful.popitem(last=False)
 
     async def roll(
         self, settled: tuple[str, Spent], attempt: str, asks: Sequence[Ask], wish: Wish, describe: Describe

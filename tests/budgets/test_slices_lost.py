@@ -191,7 +191,7 @@ async def test_under_load_redis_forgets_and_no_cap_is_passed_nothing_lost_and_no
     _, name = total
     cap, most, cost = 400_000, 100, 60
     real = drawn = 0
-    is_over = is_quiet = False
+    is_over = False
 
     async def caller(worker, whose):
         nonlocal real, drawn
@@ -214,14 +214,14 @@ async def test_under_load_redis_forgets_and_no_cap_is_passed_nothing_lost_and_no
             await worker.ledger.settle(attempt_id, Spent(cost, 5))
 
     async def keep(worker):
-        while not is_quiet:
+        while True:
             with suppress(RedisError):
                 await worker.turn()
             await asyncio.sleep(0.05)
 
     async with workers(own_redis, 2) as running:
         callers = [asyncio.create_task(caller(each, f"{each.ledger.worker}.{n}")) for each in running for n in range(4)]
-        keepers = [asyncio.create_task(keep(each)) for each in running]
+        keepers = asyncio.gather(*(keep(each) for each in running))
         for _ in range(2):
             await until(lambda: all(each.ledger.slices.live for each in running))
             epoch = running[0].ledger.epoch
@@ -241,7 +241,6 @@ async def test_under_load_redis_forgets_and_no_cap_is_passed_nothing_lost_and_no
         for each in running:
             each.ledger.pay()
             assert await quiet(each, name) is not None
-        is_quiet = True
-        await asyncio.gather(*keepers)
+        keepers.cancel()
         assert await running[0].sums(name) == [(real, 0, 0)]
         assert drawn > 0
