@@ -242,5 +242,5 @@ async def test_under_load_redis_forgets_and_no_cap_is_passed_nothing_lost_and_no
             each.ledger.pay()
             assert await quiet(each, name) is not None
         keepers.cancel()
-        assert await running[0].sums(name) == [(real, 0, 0)]
-        assert drawn > 0
+        await asyncio.wait([keepers])
+        assert (await running[0].sums(name), drawn > 0) == ([(real, 0, 0)], True)
