@@ -35,6 +35,9 @@ def measured(pids: list[int], work: Any) -> tuple[load.Result, float]:
 
 
 def row(name: str, where: str, result: load.Result, used: Used, scenario: Scenario | None = None) -> Row:
+    first, then = (scenario.first, scenario.then) if scenario else (None, None)
+    if scenario and scenario.shared and where != "embedded":
+        first, then = scenario.shared
     return {
         "what": name,
         "where": where,
@@ -45,8 +48,8 @@ def row(name: str, where: str, result: load.Result, used: Used, scenario: Scenar
         "p99_ms": round(result.p99_ms, 2),
         "calls": result.calls,
         "errors": result.errors,
-        "first": scenario.first if scenario else None,
-        "then": scenario.then if scenario else None,
+        "first": first,
+        "then": then,
     }
 
 
