@@ -1,9 +1,10 @@
-"""`python -m bench [--full]`: one table of what calls cost, beside nginx in the same run."""
+"""`python -m bench [--full] [--records N]`: one table of what calls cost, beside nginx in the same run."""
 
 import argparse
 import asyncio
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -149,7 +150,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def run(*, full: bool) -> list[Row]:
+def run(*, full: bool, records: int) -> list[Row]:
     seconds = 20.0 if full else SHORT_SECONDS
     rows: list[Row] = []
     mock, proxy, stream = free_port(), free_port(), free_port()
@@ -172,6 +173,9 @@ def run(*, full: bool) -> list[Row]:
             if where != "embedded":
                 os.environ.update(scaled)
             with Installation(**environment, **traced, **SECRETS) as gateway:
+                if records:
+                    filling = [sys.executable, "-m", "bench.fill_records", str(records)]
+                    subprocess.run(filling, env={**os.environ, **gateway.environment}, check=True)
                 gateway.apply(configuration(mock=mock, stream=stream))
                 gateway.start(*options)
                 pin(tree(gateway.processes[0].pid), CORES if "2" in options else GATEWAY_CORES)
@@ -182,7 +186,9 @@ def run(*, full: bool) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--full", action="store_true", help=f"20 s a row instead of {SHORT_SECONDS:.0f}")
-    rows = run(full=parser.parse_args().full)
+    parser.add_argument("--records", type=int, default=0, help="with so many records behind it")
+    options = parser.parse_args()
+    rows = run(full=options.full, records=options.records)
     machine = {"cores": len(CORES), "python": platform.python_version(), "machine": platform.machine()}
     load.save(RESULTS / "latest.json", {"machine": machine, "rows": rows})
     (RESULTS / "latest.svg").write_text(draw(rows))
