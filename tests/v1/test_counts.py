@@ -123,15 +123,15 @@ class Most:
 
 
 BOUNDS = {
-    BARE: Most(245, parses=2, writes=2),
-    CONTROLLED: Most(315, parses=2, writes=2),
-    FULL: Most(430, parses=2, writes=2),
-    HIT: Most(205, parses=1, writes=1),
-    ALIKE: Most(450, parses=3, writes=4),
-    UNKNOWN: Most(55, parses=0, writes=1),
-    LIMITED: Most(105, parses=1, writes=1),
-    PASSED: Most(1240, parses=1 + 51, writes=2),
-    REDACTED: Most(1440, parses=1 + 51, writes=2),
+    BARE: Most(235, parses=2, writes=2),
+    CONTROLLED: Most(295, parses=2, writes=2),
+    FULL: Most(380, parses=2, writes=2),
+    HIT: Most(182, parses=1, writes=1),
+    ALIKE: Most(420, parses=3, writes=4),
+    UNKNOWN: Most(52, parses=0, writes=1),
+    LIMITED: Most(93, parses=1, writes=1),
+    PASSED: Most(1060, parses=1 + 51, writes=2),
+    REDACTED: Most(1090, parses=1 + 51, writes=2),
 }
 
 
