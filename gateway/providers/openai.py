@@ -107,19 +107,14 @@ class OpenAI:
         return Outgoing(self.url(form, target), self.headers(target), msgspec.json.encode(sent))
 
     def url(self, form: str, target: Target) -> str:
-        if not target.quirks:
-            return f"{target.base_url.rstrip('/')}{PATHS[form]}"
         path = (target.quirks.get("paths") or {}).get(form) or PATHS[form]
         query = target.quirks.get("query")
         return f"{target.base_url.rstrip('/')}{path}{'?' + urlencode(query) if query else ''}"
 
     def headers(self, target: Target, content_type: str = "application/json") -> dict[str, str]:
         headers = {"content-type": content_type, "accept-encoding": "identity"}
-        if not target.quirks:
-            if target.secret:
-                headers["authorization"] = f"Bearer {target.secret}"
-            return headers
-        headers.update({name.lower(): value for name, value in (target.quirks.get("headers") or {}).items()})
+        if own := target.quirks.get("headers"):
+            headers.update({name.lower(): value for name, value in own.items()})
         auth = target.quirks.get("auth", "bearer")
         if target.secret and auth == "bearer":
             headers["authorization"] = f"Bearer {target.secret}"

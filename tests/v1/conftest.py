@@ -1,9 +1,12 @@
 """One running installation for all tests of /v1: the demo provider, and a scripted upstream."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from bench.scenarios import SECRETS, configuration
+from gateway.services.configuration.applying import apply_file
 from tests.installation import KEY, Installation
 from tests.upstream.server import Upstream
 
@@ -45,3 +48,11 @@ def gateway(scripted: Upstream) -> Iterator[Installation]:
             CONFIGURATION.format(url=scripted.url), KEY=KEY, LIMITED_KEY=LIMITED_KEY, UPSTREAM_SECRET="sk-upstream"
         )
         yield installation.start()
+
+
+@pytest.fixture
+def configured(db: None, tmp_path: Path) -> None:
+    """The bench's configuration in this process's own database."""
+    file = tmp_path / "bench.yaml"
+    file.write_text(configuration(mock=1, stream=1))
+    apply_file(path=file, environment=SECRETS)

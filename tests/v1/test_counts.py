@@ -16,12 +16,11 @@ import pytest
 from django.db import connection
 
 from bench.load import body_of, spelt
-from bench.scenarios import CALLS, SECRETS, STREAMS, Scenario, configuration
+from bench.scenarios import CALLS, SECRETS, STREAMS, Scenario
 from budgets.ledger.keeper import Keeper
 from gateway.counters.batch import RedisBatch
 from gateway.counting import start_counting
 from gateway.routing.send import Upstream
-from gateway.services.configuration.applying import apply_file
 from tests.in_process import STREAM, InProcess, Line
 from tests.redis_server import BINARY, RedisServer
 
@@ -46,13 +45,6 @@ class Counts:
     def ours(self) -> float:
         """Calls of Python functions that stand in this repository."""
         return self.names["ours"] / self.calls
-
-
-@pytest.fixture
-def configured(db: None, tmp_path: Path) -> None:
-    file = tmp_path / "bench.yaml"
-    file.write_text(configuration(mock=1, stream=1))
-    apply_file(path=file, environment=SECRETS)
 
 
 @pytest.fixture

@@ -14,11 +14,10 @@ import pytest
 import uvloop
 
 from bench.load import body_of
-from bench.scenarios import CALLS, SECRETS, STREAMS, Scenario, configuration
+from bench.scenarios import CALLS, STREAMS, Scenario
 from gateway.core.errors import UpstreamUnavailable
 from gateway.edge.leaving import LISTEN_AFTER_S
 from gateway.routing.send import Upstream
-from gateway.services.configuration.applying import apply_file
 from tests.in_process import STREAM, InProcess, Line, respond
 
 ROUNDS = 5
@@ -82,13 +81,6 @@ def left_behind(gateway: InProcess, scenario: Scenario) -> Counter[str]:
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
-
-
-@pytest.fixture
-def configured(db: None, tmp_path: Path) -> None:
-    file = tmp_path / "bench.yaml"
-    file.write_text(configuration(mock=1, stream=1))
-    apply_file(path=file, environment=SECRETS)
 
 
 @pytest.fixture
